@@ -1,0 +1,149 @@
+//! The program around a plugin: one call in, one JSON answer out.
+
+use std::any::Any;
+use std::io::{Read, Write};
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use crate::call::{self, AttachmentCall, Call, OwnNamespace, Variables, Verb};
+use crate::error::{Error, ErrorCode};
+use crate::json;
+use crate::plugin::Plugin;
+use crate::version::SpecVersion;
+
+/// Runs `plugin` as a process: variables and stdin in, stdout and exit status out. To be returned from `main`.
+pub fn run(plugin: &dyn Plugin) -> ExitCode {
+    if let Some(argument) = std::env::args_os().nth(1) {
+        return explain(plugin, &argument.to_string_lossy());
+    }
+    // As the reference does: people and installers run a plugin bare to see what it is.
+    if std::env::var_os("CNI_COMMAND").is_none_or(|value| value.is_empty()) {
+        eprint!("{}", about(plugin));
+        return ExitCode::SUCCESS;
+    }
+    let variables = |name: &str| std::env::var_os(name);
+    match serve(plugin, &variables, &mut std::io::stdin().lock(), &mut std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(()) => ExitCode::FAILURE,
+    }
+}
+
+fn explain(plugin: &dyn Plugin, argument: &str) -> ExitCode {
+    match argument {
+        "-h" | "--help" | "-V" | "--version" | "-v" => {
+            // Nobody may be reading, which is no failure of ours.
+            let _ = std::io::stdout().write_all(about(plugin).as_bytes());
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprint!("unknown argument {argument:?}\n{}", about(plugin));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn about(plugin: &dyn Plugin) -> String {
+    format!(
+        "podlink {} plugin v{}\nCNI protocol versions supported: {}\n\
+         A container runtime runs this program with CNI_* variables and a config on stdin; try it by hand with cnitool.\n",
+        plugin.name(),
+        env!("CARGO_PKG_VERSION"),
+        SpecVersion::list()
+    )
+}
+
+/// Answers one call on `stdout`. `Err` means that the answer was an error, or could not be written.
+fn serve(
+    plugin: &dyn Plugin,
+    variables: Variables<'_>,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+) -> Result<(), ()> {
+    let mut version = SpecVersion::LATEST;
+    let answered = catch_panic(AssertUnwindSafe(|| {
+        let call = call::read(variables, stdin, &mut version)?;
+        let answer = answer(plugin, &call)?;
+        Ok((call, answer))
+    }));
+    match answered {
+        Ok((call, answer)) => write_answer(stdout, &answer).map_err(|error| {
+            eprintln!("{}: {error}", plugin.name());
+            if let Call::Attachment(Verb::Add, call, _) = &call {
+                undo_unheard_add(plugin, call);
+            }
+            // The reader may have closed only its reading of a result; it is worth one more try.
+            let _ = stdout.write_all(error.to_json(version).as_bytes());
+        }),
+        Err(error) => {
+            if write_answer(stdout, &error.to_json(version)).is_err() {
+                eprintln!("{}: {error}", plugin.name());
+            }
+            Err(())
+        }
+    }
+}
+
+fn answer(plugin: &dyn Plugin, call: &Call) -> Result<String, Error> {
+    match call {
+        Call::Version => Ok(json::pretty(&serde_json::json!({
+            "cniVersion": SpecVersion::LATEST.as_str(),
+            "supportedVersions": SpecVersion::ALL.map(SpecVersion::as_str),
+        }))),
+        Call::Attachment(Verb::Add, call, _) => {
+            plugin.add(call).map(|result| result.to_json(call.network.config.cni_version))
+        }
+        Call::Attachment(Verb::Check, call, _) => plugin.check(call).map(|()| String::new()),
+        Call::Attachment(_, call, own_namespace) => {
+            plugin.del(call)?;
+            // All that needs no namespace is done. libcni reports this mistake on DEL, too.
+            if *own_namespace == OwnNamespace::Yes {
+                return Err(call::own_namespace_error(None));
+            }
+            Ok(String::new())
+        }
+        Call::Network(Verb::Gc, call) => plugin.gc(call, &call.config.valid_attachments()?).map(|()| String::new()),
+        Call::Network(_, call) => plugin.status(call).map(|()| String::new()),
+    }
+}
+
+fn write_answer(stdout: &mut dyn Write, answer: &str) -> Result<(), Error> {
+    stdout
+        .write_all(answer.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|e| Error::new(ErrorCode::IO, format!("the answer could not be written to stdout: {e}")))
+}
+
+/// A runtime that never learnt of an attachment may never delete it.
+fn undo_unheard_add(plugin: &dyn Plugin, call: &AttachmentCall) {
+    if let Err(e) = plugin.del(call) {
+        eprintln!("{}: undoing the ADD of {}: {e}", plugin.name(), call.attachment);
+    }
+}
+
+/// Runs `f`; a panic becomes an error that says where it was, in place of a backtrace.
+fn catch_panic<T>(f: impl FnOnce() -> Result<T, Error> + std::panic::UnwindSafe) -> Result<T, Error> {
+    let place = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&place);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if let (Ok(mut seen), Some(location)) = (seen.lock(), info.location()) {
+            *seen = format!("at {location}");
+        }
+    }));
+    let result = std::panic::catch_unwind(f);
+    std::panic::set_hook(before);
+    result.unwrap_or_else(|payload| {
+        let place = place.lock().map(|place| place.clone()).unwrap_or_default();
+        Err(Error::new(ErrorCode::INTERNAL, format!("internal error: panicked {place}: {}", panic_text(&*payload)))
+            .with_details("this is a bug in podlink; please report it with the network config"))
+    })
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("unknown reason")
+}
+
+#[cfg(test)]
+mod tests;
