@@ -77,6 +77,17 @@ pub struct NetworkCall {
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
+impl NetworkCall {
+    /// A call with this config and these `CNI_ARGS`, for the tests of plugins.
+    ///
+    /// # Errors
+    /// As a call through the environment and stdin.
+    pub fn for_tests(config: Vec<u8>, args: &str) -> Result<NetworkCall, Error> {
+        let config = NetConf::parse(config)?;
+        Ok(NetworkCall { config, args: CniArgs::parse(args)?, path: Vec::new(), environment: Vec::new() })
+    }
+}
+
 /// What a call about one attachment has: ADD, CHECK and DEL.
 #[derive(Clone, Debug)]
 pub struct AttachmentCall {

@@ -63,7 +63,7 @@ fn serve(
     let mut version = SpecVersion::LATEST;
     let answered = catch_panic(AssertUnwindSafe(|| {
         let call = call::read(variables, stdin, &mut version)?;
-        let answer = answer(plugin, &call)?;
+        let answer = answer(plugin, &call).map_err(|error| located(error, &call))?;
         Ok((call, answer))
     }));
     match answered {
@@ -104,6 +104,19 @@ fn answer(plugin: &dyn Plugin, call: &Call) -> Result<String, Error> {
         }
         Call::Network(Verb::Gc, call) => plugin.gc(call, &call.config.valid_attachments()?).map(|()| String::new()),
         Call::Network(_, call) => plugin.status(call).map(|()| String::new()),
+    }
+}
+
+/// Adds which attachment it was about, unless the error (a delegated plugin's, say) tells already.
+fn located(error: Error, call: &Call) -> Error {
+    match call {
+        Call::Attachment(_, call, _) if !error.to_string().contains(&call.attachment.container_id) => {
+            let place = format!("network {:?}, {}", call.network.config.name, call.attachment);
+            let separator = if error.details.is_empty() { "" } else { "; " };
+            let details = format!("{}{separator}{place}", error.details);
+            error.with_details(details)
+        }
+        _ => error,
     }
 }
 

@@ -1,0 +1,64 @@
+//! The pod's routes.
+
+use std::net::IpAddr;
+
+use cni::{CniResult, Error};
+use netlink::{Family, Netlink};
+
+use crate::errors::{Explain, drift};
+
+/// The routes of `result` as the kernel is asked for them, on interface `oif`. A route that names no gateway has that
+/// of the first address of its family (specification, "Result types").
+pub(crate) fn wanted(result: &CniResult, oif: u32) -> impl Iterator<Item = netlink::Route> {
+    result.routes.iter().map(move |route| netlink::Route {
+        dst: route.dst.0,
+        gateway: route.gw.or_else(|| family_gateway(result, route.dst.ip())),
+        oif,
+        mtu: route.mtu,
+        advmss: route.advmss,
+        priority: route.priority,
+        table: route.table,
+        scope: route.scope,
+        source: None,
+        onlink: false,
+    })
+}
+
+fn family_gateway(result: &CniResult, family_of: IpAddr) -> Option<IpAddr> {
+    let mut gateways = result.ips.iter().filter_map(|ip| ip.gateway);
+    gateways.find(|gateway| gateway.is_ipv4() == family_of.is_ipv4())
+}
+
+/// Adds the routes. One that is there already stays as it is: of two for one destination, the first counts.
+pub(crate) fn add(netlink: &Netlink, result: &CniResult, oif: u32) -> Result<(), Error> {
+    for route in wanted(result, oif) {
+        match netlink.add_route(&route) {
+            Err(e) if !e.is_exists() => return Err(e).explain(format_args!("route to {}", route.dst)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Finds a route of `result` that is missing. Its destination and gateway count; metrics may have been tuned since.
+pub(crate) fn verify(netlink: &Netlink, result: &CniResult, oif: u32) -> Result<(), Error> {
+    for route in wanted(result, oif) {
+        let family = if route.dst.is_ipv4() { Family::V4 } else { Family::V6 };
+        let present = netlink.routes(family, route.table, Some(oif)).explain("the pod's routes")?;
+        let is_it = |found: &netlink::Route| {
+            found.dst.network() == route.dst.network()
+                && found.dst.prefix() == route.dst.prefix()
+                && found.gateway == route.gateway
+        };
+        if !present.iter().any(is_it) {
+            let via = route.gateway.map_or_else(String::new, |gateway| format!(" via {gateway}"));
+            let found: Vec<String> = present.iter().map(|found| found.dst.to_string()).collect();
+            return Err(drift(
+                "the pod's routing table",
+                format_args!("a route to {}{via}", route.dst),
+                found.join(", "),
+            ));
+        }
+    }
+    Ok(())
+}

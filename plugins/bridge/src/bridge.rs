@@ -1,0 +1,185 @@
+//! The bridge that the network's pods share, and its part as their gateway.
+
+use cni::{Error, ErrorCode};
+use ipnetwork::IpNetwork;
+use netlink::{
+    Link, LinkChange, LinkKind, MacAddr, Namespace, Netlink, NewAddress, NewBridge, NewVeth, Sysctl, VethHost, VethPeer,
+};
+use pod::{Explain, Owner};
+
+use crate::config::{Config, Vlans};
+use crate::port;
+
+/// The bridge, if there is one.
+///
+/// # Errors
+/// Code 7 if the name belongs to another kind of interface.
+pub fn find(host: &Netlink, name: &str) -> Result<Option<Link>, Error> {
+    match host.link(name).explain(format_args!("bridge {name:?}"))? {
+        Some(link) if !link.is_bridge() => {
+            let msg = format!("{name:?} already exists but is not a bridge");
+            Err(Error::new(ErrorCode::INVALID_CONFIG, msg)
+                .with_details(format!("it is a {} interface; set \"bridge\" to another name, or remove it", link.kind)))
+        }
+        other => Ok(other),
+    }
+}
+
+/// The bridge, made and brought to what the config says where it is not so yet.
+///
+/// # Errors
+/// As [`find`], and the kernel's.
+pub fn ensure(host: &Netlink, config: &Config) -> Result<Link, Error> {
+    let doing = format!("bridge {:?}", config.bridge);
+    let bridge = match find(host, &config.bridge)? {
+        Some(bridge) => bridge,
+        None => create(host, config)?,
+    };
+    let vlan_filtering = config.vlans.is_some() && !filters_vlans(&bridge);
+    let change = LinkChange {
+        up: (!bridge.up).then_some(true),
+        promiscuous: (config.promiscuous && !bridge.promiscuous).then_some(true),
+        vlan_filtering: vlan_filtering.then_some(true),
+        ..LinkChange::default()
+    };
+    if change != LinkChange::default() {
+        host.change_link(bridge.index, &change).explain(&doing)?;
+    }
+    // The routes of this interface are ours. Asked each time: whoever made it may have been killed before this line.
+    Sysctl::ipv6(&bridge.name, "accept_ra").and_then(|setting| setting.set("0")).explain(&doing)?;
+    Ok(bridge)
+}
+
+fn create(host: &Netlink, config: &Config) -> Result<Link, Error> {
+    let doing = format!("bridge {:?}", config.bridge);
+    let mac = MacAddr::random().map_err(|e| Error::new(ErrorCode::IO, format!("{doing}: no random MAC: {e}")))?;
+    let made = host.create_bridge(&NewBridge {
+        name: &config.bridge,
+        // With a MAC of its own, it does not take on the lowest one of its ports, which changes as pods come and go.
+        mac: Some(mac),
+        mtu: config.mtu,
+        vlan_filtering: config.vlans.is_some(),
+        up: true,
+    });
+    match made {
+        // Another ADD was first; its bridge is as good.
+        Err(e) if e.is_exists() => {}
+        other => other.explain(&doing)?,
+    }
+    find(host, &config.bridge)?.ok_or_else(|| {
+        Error::new(ErrorCode::TRY_AGAIN_LATER, format!("{doing} was removed by somebody while it was being set up"))
+    })
+}
+
+/// Gives the bridge the gateways' addresses and lets the node forward. In a VLAN, an interface of that VLAN gets them,
+/// and is returned.
+///
+/// # Errors
+/// A conflict with the addresses that are there; the kernel's.
+pub fn serve_as_gateway(
+    host: &Netlink,
+    bridge: &Link,
+    gateways: &[IpNetwork],
+    config: &Config,
+) -> Result<Option<Link>, Error> {
+    let in_vlan = config.vlans.as_ref().and_then(|vlans| Some((vlans, vlans.gateway_name(&bridge.name)?)));
+    let in_vlan = in_vlan.map(|(vlans, name)| ensure_vlan_interface(host, bridge, &name, vlans)).transpose()?;
+    ensure_addresses(host, in_vlan.as_ref().unwrap_or(bridge), gateways, config.force_address)?;
+    for setting in forwarding(gateways)? {
+        setting.set("1").explain("forwarding between the pods and the rest of the network")?;
+    }
+    Ok(in_vlan)
+}
+
+/// The switches that let the node forward in the families of `networks`.
+///
+/// # Errors
+/// None that can happen: the names are plain.
+pub fn forwarding(networks: &[IpNetwork]) -> Result<Vec<Sysctl>, Error> {
+    let v4 = networks.iter().any(IpNetwork::is_ipv4).then(|| Sysctl::net("ipv4/ip_forward"));
+    let v6 = networks.iter().any(IpNetwork::is_ipv6).then(|| Sysctl::ipv6("all", "forwarding"));
+    v4.into_iter().chain(v6).collect::<Result<_, _>>().explain("forwarding")
+}
+
+/// Whether the bridge keeps VLANs apart.
+pub fn filters_vlans(bridge: &Link) -> bool {
+    bridge.kind == LinkKind::Bridge { vlan_filtering: true }
+}
+
+fn ensure_addresses(host: &Netlink, link: &Link, wanted: &[IpNetwork], force: bool) -> Result<(), Error> {
+    let doing = format!("addresses of {}", link.name);
+    let present = host.addresses(link.index).explain(&doing)?;
+    let is_there = |network: &IpNetwork| present.iter().any(|address| address.network == *network);
+    let missing: Vec<_> = wanted.iter().filter(|network| !is_there(network)).collect();
+    for network in &missing {
+        for other in present.iter().map(|address| address.network).filter(|other| conflicts(*other, **network)) {
+            if wanted.contains(&other) {
+                continue;
+            }
+            if !force {
+                let msg = format!("{:?} already has an IP address different from {network}: {other}", link.name);
+                return Err(Error::new(ErrorCode::INVALID_CONFIG, msg).with_details(
+                    "remove that address, use another bridge, or set \"forceAddress\": true to have it replaced",
+                ));
+            }
+            host.delete_address(link.index, other).explain(&doing)?;
+        }
+    }
+    for network in &missing {
+        let address = NewAddress { network: **network, nodad: true };
+        match host.add_address(link.index, &address) {
+            Err(e) if !e.is_exists() => return Err(e).explain(&doing)?,
+            _ => {}
+        }
+    }
+    if !missing.is_empty() && link.is_bridge() {
+        // A bridge that somebody else made may still follow the MACs of its ports; set once, its own stays.
+        let pin = LinkChange { mac: link.mac, ..LinkChange::default() };
+        host.change_link(link.index, &pin).explain(&doing)?;
+    }
+    Ok(())
+}
+
+/// The reference's rule: one IPv4 subnet on a bridge, and any number of IPv6 subnets that do not overlap.
+fn conflicts(present: IpNetwork, wanted: IpNetwork) -> bool {
+    present.is_ipv4() == wanted.is_ipv4()
+        && (wanted.is_ipv4() || present.contains(wanted.ip()) || wanted.contains(present.ip()))
+}
+
+/// A veth pair on the node: one end a port in the VLAN, the other the interface `name` that has the gateway's address.
+fn ensure_vlan_interface(host: &Netlink, bridge: &Link, name: &str, vlans: &Vlans) -> Result<Link, Error> {
+    let doing = format!("VLAN interface {name:?}");
+    let port_name = vlan_port_name(&bridge.name, name);
+    if host.link(name).explain(&doing)?.is_none() {
+        let node = Namespace::current().explain(&doing)?;
+        let made = host.create_veth(&NewVeth {
+            host: VethHost { name: &port_name, mac: None, mtu: Some(bridge.mtu), master: Some(bridge.index), up: true },
+            peer: VethPeer { name, mac: None, mtu: Some(bridge.mtu), namespace: &node },
+        });
+        match made {
+            // Another ADD was first.
+            Err(e) if e.is_exists() => {}
+            Err(netlink::Error::PeerExists(_)) => {}
+            other => other.explain(&doing)?,
+        }
+    }
+    let link = host.link(name).explain(&doing)?.filter(Link::is_veth).ok_or_else(|| {
+        let msg = format!("{name:?} is not the VLAN interface it should be");
+        Error::new(ErrorCode::INVALID_CONFIG, msg)
+            .with_details("remove the interface of that name, or use another bridge")
+    })?;
+    // One that the reference made has a port of another name, in the VLAN already.
+    if let Some(port) = host.link(&port_name).explain(&doing)? {
+        port::set_vlans(host, &port, vlans)?;
+    }
+    if !link.up {
+        host.change_link(link.index, &LinkChange { up: Some(true), ..LinkChange::default() }).explain(&doing)?;
+    }
+    Ok(link)
+}
+
+/// The port's name follows from the interface's, so that the next ADD finds it and completes what a killed one began.
+fn vlan_port_name(bridge: &str, interface: &str) -> String {
+    let attachment = cni::Attachment { container_id: "gateway".to_owned(), ifname: interface.to_owned() };
+    Owner { network: bridge.to_owned(), attachment }.host_name()
+}

@@ -1,0 +1,134 @@
+//! The `bridge` plugin: a veth pair from the pod to a Linux bridge, with addresses from an IPAM plugin.
+//!
+//! The order of ADD makes it safe to be killed anywhere and to run many times at once: the veth pair comes first, under
+//! a name that follows from the attachment, so a second ADD of the same attachment stops there and DEL finds what is
+//! left; then the address; the bridge, which pods share, is touched only when nothing but the kernel can still fail.
+
+mod bridge;
+mod check;
+mod config;
+mod gateway;
+mod port;
+mod undo;
+
+use cni::{Attachment, AttachmentCall, CniResult, Delegate, Error, ErrorCode, Interface, NetworkCall, Plugin};
+use netlink::{Link, MacAddr, Netlink};
+use pod::{Detection, Explain, Owner, Pod};
+
+use crate::config::Config;
+use crate::undo::Undo;
+
+/// The plugin.
+pub struct Bridge;
+
+impl Plugin for Bridge {
+    fn name(&self) -> &'static str {
+        "bridge"
+    }
+
+    fn add(&self, call: &AttachmentCall) -> Result<CniResult, Error> {
+        let config = Config::read(&call.network)?;
+        let ipam = config.ipam.as_deref().map(|plugin| Delegate::find(&call.network, plugin)).transpose()?;
+        let pod = Pod::open(call.netns()?)?;
+        let host = open_host()?;
+        bridge::find(&host, &config.bridge)?;
+
+        let mut undo = Undo::new(&host);
+        let port = port::create(&host, &pod, &owner(call), &config)?;
+        undo.link(&port.host.name);
+        let mut result = CniResult::default();
+        if let Some(ipam) = &ipam {
+            result = ipam.add()?;
+            undo.address(ipam);
+            gateway::complete(&mut result, &config)?;
+        }
+        let bridge = bridge::ensure(&host, &config)?;
+        port::attach(&host, &port.host, &bridge, &owner(call), &config)?;
+
+        let mut gateway_link = None;
+        if ipam.is_some() {
+            let detection = if config.detect_duplicates { Detection::On } else { Detection::Off };
+            pod.configure(&port.pod, &result, detection)?;
+            if config.is_gateway {
+                gateway_link = bridge::serve_as_gateway(&host, &bridge, &gateway::gateways(&result), &config)?;
+            }
+        } else if !config.disable_container_interface {
+            pod.switch_on(&port.pod)?;
+        }
+        if !config.disable_container_interface {
+            port::wait_until_forwarding(&host, &port.host)?;
+            pod.wait_until_up(&port.pod)?;
+            pod.announce(&port.pod, port.pod_mac);
+        }
+
+        result.interfaces = vec![
+            interface(&bridge, bridge.mac, ""),
+            interface(&port.host, port.host.mac, ""),
+            interface(&port.pod, Some(port.pod_mac), &call.netns()?.to_string_lossy()),
+        ];
+        result.interfaces.extend(gateway_link.iter().map(|link| interface(link, link.mac, "")));
+        if !config.dns.is_empty() {
+            result.dns = config.dns;
+        }
+        undo.disarm();
+        Ok(result)
+    }
+
+    fn check(&self, call: &AttachmentCall) -> Result<(), Error> {
+        let config = Config::read(&call.network)?;
+        if let Some(plugin) = &config.ipam {
+            Delegate::find(&call.network, plugin)?.check()?;
+        }
+        check::attachment(call, &config)
+    }
+
+    fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
+        let ipam = config::ipam_type(&call.network)?;
+        let host = open_host()?;
+        // The link first: an address must not be given to another pod while this one can still use it.
+        port::delete(&host, call)?;
+        match ipam {
+            Some(plugin) => Delegate::find(&call.network, &plugin)?.del(),
+            None => Ok(()),
+        }
+    }
+
+    fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
+        let ipam = config::ipam_type(call)?;
+        port::delete_unowned(&open_host()?, &call.config.name, valid)?;
+        match ipam {
+            Some(plugin) => Delegate::find(call, &plugin)?.gc(),
+            None => Ok(()),
+        }
+    }
+
+    fn status(&self, call: &NetworkCall) -> Result<(), Error> {
+        let config = Config::read(call)?;
+        let ready = bridge::find(&open_host()?, &config.bridge).map(drop).and_then(|()| match &config.ipam {
+            Some(plugin) => Delegate::find(call, plugin)?.status(),
+            None => Ok(()),
+        });
+        ready.map_err(|e| match e.code {
+            ErrorCode::NOT_AVAILABLE | ErrorCode::LIMITED_CONNECTIVITY => e,
+            _ => Error { code: ErrorCode::NOT_AVAILABLE, ..e },
+        })
+    }
+}
+
+fn open_host() -> Result<Netlink, Error> {
+    Netlink::new().explain("the node's network namespace")
+}
+
+fn owner(call: &AttachmentCall) -> Owner {
+    Owner { network: call.network.config.name.clone(), attachment: call.attachment.clone() }
+}
+
+fn interface(link: &Link, mac: Option<MacAddr>, sandbox: &str) -> Interface {
+    Interface {
+        name: link.name.clone(),
+        mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        mtu: Some(link.mtu),
+        sandbox: sandbox.to_owned(),
+        ..Interface::default()
+    }
+}

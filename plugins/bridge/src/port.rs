@@ -1,0 +1,185 @@
+//! The veth pair: one end in the pod, the other a port of the bridge.
+
+use std::time::Duration;
+
+use cni::{Attachment, AttachmentCall, Error, ErrorCode};
+use netlink::{Link, LinkChange, MacAddr, Netlink, NewVeth, PortChange, Sysctl, VethHost, VethPeer};
+use pod::{Explain, Owner, Pod};
+
+use crate::config::{Config, Vlans};
+
+/// The kernel has a port up within a millisecond; a node under heavy load may need longer.
+const UP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The pair as it was made.
+pub struct Port {
+    /// The end on the node.
+    pub host: Link,
+    /// The end in the pod.
+    pub pod: Link,
+    /// The pod end's MAC.
+    pub pod_mac: MacAddr,
+}
+
+/// Makes the pair, the pod's end in the pod under its final name, not yet attached to any bridge.
+///
+/// # Errors
+/// When either name is taken, with who has it.
+pub fn create(host: &Netlink, pod: &Pod, owner: &Owner, config: &Config) -> Result<Port, Error> {
+    let (name, ifname) = (owner.host_name(), &owner.attachment.ifname);
+    let random = || MacAddr::random().map_err(|e| Error::new(ErrorCode::IO, format!("no random MAC to be had: {e}")));
+    let pod_mac = config.mac.map_or_else(random, Ok)?;
+    let made = host.create_veth(&NewVeth {
+        host: VethHost { name: &name, mac: Some(random()?), mtu: config.mtu, master: None, up: true },
+        peer: VethPeer { name: ifname, mac: Some(pod_mac), mtu: config.mtu, namespace: pod.namespace() },
+    });
+    match made {
+        Err(e) if e.is_exists() => return Err(already_attached(host, &name, owner)),
+        Err(netlink::Error::PeerExists(_)) => return Err(name_taken(pod, ifname)),
+        other => other.explain(format_args!("veth pair {name} for {}", owner.attachment))?,
+    }
+    let found = |link: Option<Link>, name: &str| {
+        link.ok_or_else(|| {
+            // Somebody removed the other end, or the pod's namespace with it, in this moment.
+            Error::new(ErrorCode::TRY_AGAIN_LATER, format!("interface {name} vanished while it was being set up"))
+        })
+    };
+    let ends = || {
+        let host = host.link(&name).explain(&name)?;
+        Ok(Port { host: found(host, &name)?, pod: found(pod.link(ifname)?, ifname)?, pod_mac })
+    };
+    ends().inspect_err(|_| {
+        // The caller does not know of the pair yet; if this fails too, DEL finds it by its name.
+        let _ = host.delete_link(&name);
+    })
+}
+
+fn already_attached(host: &Netlink, name: &str, owner: &Owner) -> Error {
+    let alias = host.link(name).ok().flatten().and_then(|link| link.alias);
+    let holder = match alias.as_deref().and_then(Owner::from_alias) {
+        Some(other) if other != *owner => format!("{} in network {:?}", other.attachment, other.network),
+        _ => "an earlier ADD of this attachment".to_owned(),
+    };
+    Error::new(ErrorCode::INTERNAL, format!("{} is already attached to network {:?}", owner.attachment, owner.network))
+        .with_details(format!(
+            "interface {name} on the node exists, made by {holder}; call DEL before ADD is called again"
+        ))
+}
+
+fn name_taken(pod: &Pod, ifname: &str) -> Error {
+    let what = match pod.link(ifname) {
+        Ok(Some(link)) => format!("a {} interface with index {}", link.kind, link.index),
+        _ => "an interface that is gone again by now".to_owned(),
+    };
+    Error::new(ErrorCode::INTERNAL, format!("container veth name provided ({ifname}) already exists"))
+        .with_details(format!("in the pod, {ifname} is {what}; choose another CNI_IFNAME, or call DEL first"))
+}
+
+/// Makes `link` a port of the bridge, with the owner's name on it.
+///
+/// # Errors
+/// The kernel's.
+pub fn attach(host: &Netlink, link: &Link, bridge: &Link, owner: &Owner, config: &Config) -> Result<(), Error> {
+    let doing = format_args!("attaching {} to bridge {:?}", link.name, bridge.name).to_string();
+    Sysctl::ipv6(&link.name, "accept_ra").and_then(|setting| setting.set("0")).explain(&doing)?;
+    let flags = PortChange { hairpin: config.hairpin.then_some(true), isolated: config.isolated.then_some(true) };
+    let change = LinkChange {
+        master: Some(bridge.index),
+        alias: owner.alias(),
+        port: Some(flags).filter(|flags| *flags != PortChange::default()),
+        ..LinkChange::default()
+    };
+    host.change_link(link.index, &change).explain(&doing)?;
+    config.vlans.as_ref().map_or(Ok(()), |vlans| set_vlans(host, link, vlans))
+}
+
+/// Brings the port's VLAN table to what the config says.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_vlans(host: &Netlink, port: &Link, vlans: &Vlans) -> Result<(), Error> {
+    let doing = format_args!("VLANs of bridge port {}", port.name).to_string();
+    let wanted = vlans.of_port();
+    host.add_vlans(port.index, &wanted).explain(&doing)?;
+    if vlans.preserve_default {
+        return Ok(());
+    }
+    // What else a new port is in is the bridge's default VLAN.
+    let present = host.vlans(port.index).explain(&doing)?;
+    let is_wanted = |vid: u16| wanted.iter().any(|vlan| vlan.vid == vid);
+    let surplus: Vec<u16> = present.iter().map(|vlan| vlan.vid).filter(|vid| !is_wanted(*vid)).collect();
+    if surplus.is_empty() { Ok(()) } else { host.delete_vlans(port.index, &surplus).explain(&doing) }
+}
+
+/// Waits until the bridge passes the pod's frames.
+///
+/// # Errors
+/// Code 11 when the kernel does not say so in time.
+pub fn wait_until_forwarding(host: &Netlink, port: &Link) -> Result<(), Error> {
+    host.wait_port_up(port.index, UP_DEADLINE).explain(format_args!("bridge port {}", port.name)).map(drop)
+}
+
+/// Removes the attachment's pair, whatever is left of it, however it was made.
+///
+/// # Errors
+/// Only if it is there and the kernel will not remove it.
+pub fn delete(host: &Netlink, call: &AttachmentCall) -> Result<(), Error> {
+    let owner = crate::owner(call);
+    if delete_link(host, &owner.host_name())? {
+        return Ok(());
+    }
+    // Not one of ours, or gone. The reference names the host end at random: look from the pod's side.
+    // A result that cannot be read tells nothing, and must not keep the pod from going.
+    let known = call.network.config.prev_result().ok().flatten().unwrap_or_default().interfaces;
+    let mac_of = |name: &str, sandbox: &str| {
+        known.iter().find(|known| known.name == name && known.sandbox == sandbox).map(|known| known.mac.clone())
+    };
+    let is_same = |link: &Link, mac: Option<String>| {
+        let mac = mac.filter(|mac| !mac.is_empty()).and_then(|mac| mac.parse::<MacAddr>().ok());
+        link.is_veth() && mac.is_none_or(|mac| link.mac == Some(mac))
+    };
+    if let Some(path) = &call.netns
+        && let Some(pod) = Pod::open_if_there(path)?
+        && let Some(link) = pod.link(&owner.attachment.ifname)?
+    {
+        // The path may lead to another pod's namespace by now, as /proc/<pid>/ns/net does when the ID is used again.
+        if is_same(&link, mac_of(&link.name, &path.to_string_lossy())) {
+            pod.netlink().delete_link(link.index).explain(&link.name)?;
+            return Ok(());
+        }
+    }
+    // The namespace may live on without a path; the host end is what the result said, if name and MAC agree.
+    for name in known.iter().filter(|known| known.sandbox.is_empty() && !known.mac.is_empty()).map(|known| &known.name)
+    {
+        let link = host.link(name).explain(name)?;
+        if link.is_some_and(|link| link.peer_netnsid.is_some() && is_same(&link, mac_of(name, ""))) {
+            delete_link(host, name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the pairs of `network` whose owner is not in `valid`.
+///
+/// # Errors
+/// Those that could not be removed, after the rest was.
+pub fn delete_unowned(host: &Netlink, network: &str, valid: &[Attachment]) -> Result<(), Error> {
+    let links = host.links().explain("the node's interfaces")?;
+    let mut failures = Vec::new();
+    for link in links.iter().filter(|link| link.is_veth()) {
+        let owner = link.alias.as_deref().and_then(Owner::from_alias);
+        if owner.is_some_and(|owner| owner.network == network && !valid.contains(&owner.attachment))
+            && let Err(e) = delete_link(host, &link.name)
+        {
+            failures.push(e.to_string());
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::INTERNAL, format!("GC of network {network:?}: {}", failures.join("; "))))
+}
+
+fn delete_link(host: &Netlink, name: &str) -> Result<bool, Error> {
+    host.delete_link(name).explain(format_args!("interface {name}"))
+}
