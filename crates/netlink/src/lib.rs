@@ -1,0 +1,40 @@
+//! One network namespace's kernel state behind typed, blocking calls.
+//!
+//! [`Namespace`] is an open network namespace, [`Netlink`] a socket bound to one: every method of it is one
+//! question to, or one change of, the kernel there. [`Sysctl`] acts on the calling thread's
+//! namespace; [`Namespace::run`] takes it to another.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `namespace.rs` | opening and entering namespaces |
+//! | `client.rs` | the one path to the kernel: requests, dumps, their retries, deadlines and errors |
+//! | `packet.rs` | raw messages and attributes |
+//! | `link.rs`, `link/` | interfaces: reading, creating, changing, deleting |
+//! | `address.rs`, `route.rs`, `vlan.rs` | addresses, routes, VLANs of bridge ports |
+//! | `wait.rs` | waiting for the kernel's own events |
+//! | `sysctl.rs` | what has no netlink message: `/proc/sys/net` |
+
+mod address;
+mod client;
+mod error;
+mod link;
+mod mac;
+mod namespace;
+mod packet;
+mod route;
+mod sysctl;
+mod vlan;
+mod wait;
+
+pub use address::{Address, NewAddress};
+pub use client::Netlink;
+pub use error::{Error, Refusal};
+pub use link::{
+    AddrGenMode, BridgePort, Link, LinkChange, LinkKind, LinkRef, NewBridge, NewVeth, OperState, PortChange, PortState,
+    VethHost, VethPeer,
+};
+pub use mac::{MacAddr, ParseMacError};
+pub use namespace::Namespace;
+pub use route::{Family, Route};
+pub use sysctl::{Setting, Sysctl};
+pub use vlan::PortVlan;

@@ -1,0 +1,155 @@
+//! Network namespaces: opening, comparing, entering.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
+    },
+    panic,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use nix::{
+    libc,
+    sched::{CloneFlags, setns},
+};
+
+use crate::{Error, Netlink, Refusal};
+
+/// An open network namespace. It lives at least as long as this value; clones share the descriptor.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    file: Arc<File>,
+    path: Arc<Path>,
+}
+
+impl Namespace {
+    /// Opens the namespace a path leads to: `/run/netns/x`, `/proc/<pid>/ns/net`.
+    ///
+    /// # Errors
+    /// [`Error::NamespaceGone`] where there is no such file, [`Error::NotANamespace`] where it is something else,
+    /// [`Error::Io`] where it cannot be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Namespace, Error> {
+        let path = path.as_ref();
+        let file = OpenOptions::new()
+            .read(true)
+            // The path comes from outside and may be anything: a FIFO must not block us, a terminal not adopt us.
+            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(path)
+            .map_err(|source| open_error(path, source))?;
+        check_type(path, &file)?;
+        Ok(Namespace { file: Arc::new(file), path: path.into() })
+    }
+
+    /// The calling thread's own namespace.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where `/proc` is not mounted.
+    pub fn current() -> Result<Namespace, Error> {
+        Namespace::open("/proc/thread-self/ns/net")
+    }
+
+    /// Whether both are one namespace, by the device and inode number that namespaces(7) gives for this purpose.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the kernel does not tell.
+    pub fn same_as(&self, other: &Namespace) -> Result<bool, Error> {
+        Ok(self.identity()? == other.identity()?)
+    }
+
+    fn identity(&self) -> Result<(u64, u64), Error> {
+        let metadata = self.file.metadata().map_err(|source| {
+            Error::io(format!("read the identity of network namespace {}", self.path.display()), source)
+        })?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
+    /// The path it was opened by. Another namespace may be mounted there by now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `f` inside the namespace, on a thread of its own that ends afterwards: the calling thread never leaves
+    /// its namespace, whatever happens. A panic of `f` goes on in the caller.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] without CAP_SYS_ADMIN, [`Error::Io`] where no thread can be started.
+    pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        thread::scope(|scope| {
+            let inside = thread::Builder::new()
+                .name("netns".to_owned())
+                .spawn_scoped(scope, || self.enter().map(|()| f()))
+                .map_err(|source| Error::io("start a thread to enter a network namespace", source))?;
+            inside.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+        })
+    }
+
+    /// A netlink socket that lives in this namespace. The calling thread does not switch.
+    ///
+    /// # Errors
+    /// As [`Namespace::run`] and [`Netlink::new`].
+    pub fn netlink(&self) -> Result<Netlink, Error> {
+        Netlink::open(Some(self.clone()))
+    }
+
+    fn enter(&self) -> Result<(), Error> {
+        setns(&*self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| {
+            Error::refused(Refusal {
+                operation: format!("enter network namespace {}", self.path.display()),
+                errno: errno as i32,
+                detail: None,
+            })
+        })
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn open_error(path: &Path, source: io::Error) -> Error {
+    match source.raw_os_error() {
+        // ESRCH and ENOENT: the process of /proc/<pid>/ns/net has ended.
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ESRCH) => Error::NamespaceGone { path: PathBuf::from(path) },
+        // A socket cannot be opened at all.
+        Some(libc::ENXIO) => {
+            Error::NotANamespace { path: PathBuf::from(path), found: "it is a socket or a device".into() }
+        }
+        _ => Error::io(format!("open network namespace {}", path.display()), source),
+    }
+}
+
+/// `NS_GET_NSTYPE` (ioctl_ns(2)) answers for namespace files only, whatever the path looks like.
+fn check_type(path: &Path, file: &File) -> Result<(), Error> {
+    // SAFETY: the descriptor is open for the length of the call, and this ioctl takes no argument, so that the
+    // kernel reads and writes no memory of ours.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), libc::NS_GET_NSTYPE) };
+    if kind == libc::CLONE_NEWNET {
+        return Ok(());
+    }
+    let found = if kind > 0 {
+        "it is a namespace of another kind".to_owned()
+    } else {
+        file.metadata().map_or_else(|error| error.to_string(), |metadata| describe(&metadata))
+    };
+    Err(Error::NotANamespace { path: PathBuf::from(path), found })
+}
+
+fn describe(metadata: &std::fs::Metadata) -> String {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        format!("it is a plain file of {} bytes (has the namespace been unmounted?)", metadata.len())
+    } else if kind.is_dir() {
+        "it is a directory".to_owned()
+    } else if kind.is_fifo() {
+        "it is a FIFO".to_owned()
+    } else {
+        "it is a device".to_owned()
+    }
+}
