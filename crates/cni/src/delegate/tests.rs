@@ -1,12 +1,12 @@
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
 use super::*;
 use crate::config::NetConf;
-
-/// A script still open for writing in a child that another test is just forking cannot be run (ETXTBSY): one at a time.
-static FORKING: Mutex<()> = Mutex::new(());
+use crate::error::ErrorCode;
+use crate::program::tests::FORKING;
 
 struct Scripts {
     dir: tempfile::TempDir,
@@ -102,20 +102,4 @@ fn output_that_never_ends_is_cut_off() {
     let scripts = Scripts::new("[ $CNI_COMMAND = DEL ] || exec yes");
     let error = Delegate::find(&scripts.call(), "ipam").unwrap().add().unwrap_err();
     assert!(error.msg.contains("printed more than"), "{error}");
-}
-
-#[test]
-fn a_child_that_does_not_end_is_killed_and_a_grandchild_is_not_waited_for() {
-    let _alone = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut sleeper = Command::new("sleep").arg("1000").stdout(Stdio::piped()).spawn().unwrap();
-    assert!(collect(&mut sleeper, Duration::from_millis(10)).unwrap().is_none());
-    sleeper.kill().unwrap();
-    sleeper.wait().unwrap();
-
-    // The grandchild holds stdout open until its stdin, which we hold, is closed.
-    let script = ["-c", "exec 3<&0; cat <&3 & echo done"];
-    let mut parent = Command::new("sh").args(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let output = collect(&mut parent, Duration::from_secs(60)).unwrap();
-    assert_eq!(output.as_deref(), Some(&b"done\n"[..]));
-    parent.wait().unwrap();
 }

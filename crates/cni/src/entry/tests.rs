@@ -200,8 +200,11 @@ fn a_plugins_error_and_panic_are_answers() {
     failing["do"] = json!("fail");
     let answer = call("ADD", &[], failing);
     assert!(!answer.ok);
-    assert_eq!(answer.json, json!({"cniVersion": "0.4.0", "code": 101, "msg": "failed on purpose",
-               "details": "network \"net\", container c1 interface eth0"}));
+    assert_eq!(
+        answer.json,
+        json!({"cniVersion": "0.4.0", "code": 101, "msg": "failed on purpose",
+               "details": "network \"net\", container c1 interface eth0"})
+    );
     let mut panicking = config("1.0.0");
     panicking["do"] = json!("panic");
     let answer = call("DEL", &[], panicking);
