@@ -1,0 +1,43 @@
+//! podman with its CNI backend, unmodified, wires a container with our binaries.
+
+use std::net::IpAddr;
+
+use podlink_tests::podman::Podman;
+use podlink_tests::{BinDir, Node};
+use serde_json::json;
+
+#[test]
+fn a_container_runs_answers_and_leaves_nothing() {
+    let bins = BinDir::ours();
+    bins.require(&["bridge", "host-local"]);
+    let node = Node::new();
+    let data = node.dir().join("addresses");
+    let conflist = json!({
+        "cniVersion": "0.4.0",
+        "name": "pods",
+        "plugins": [{
+            "type": "bridge", "bridge": "cni-podman7", "isGateway": true, "hairpinMode": true,
+            "ipam": {
+                "type": "host-local", "dataDir": data,
+                "ranges": [[{ "subnet": "10.87.0.0/24" }]],
+                "routes": [{ "dst": "0.0.0.0/0" }],
+            },
+        }],
+    });
+    let podman = Podman::new(&node, &bins, &conflist);
+    podman.run_detached("pods", "web", &[]);
+    let ip = podman.ip("web", "pods");
+    assert!(data.join("pods").join(&ip).is_file(), "no address file for {ip:?}");
+    node.ping(ip.parse().unwrap());
+    let shown = podman.run(&["exec", "web", "ip", "-4", "addr", "show", "dev", "eth0"]).success();
+    assert!(shown.contains(&format!("inet {ip}/24")), "{shown}");
+    podman.run(&["exec", "web", "ping", "-c", "1", "-W", "5", "10.87.0.1"]).success();
+
+    podman.run(&["rm", "--force", "--time", "0", "web"]).success();
+    assert_eq!(node.link_names(), ["cni-podman7"], "only the bridge stays");
+    let left: Vec<_> = std::fs::read_dir(data.join("pods")).unwrap().flatten().map(|e| e.file_name()).collect();
+    let addresses: Vec<_> = left.iter().filter(|n| n.to_str().is_some_and(|n| n.parse::<IpAddr>().is_ok())).collect();
+    assert!(addresses.is_empty(), "addresses still reserved: {addresses:?}");
+    let namespaces = std::fs::read_dir(node.outside("/run/netns")).unwrap().count();
+    assert_eq!(namespaces, 0, "a network namespace is left");
+}
