@@ -1,0 +1,110 @@
+//! host-local: gives each pod addresses from ranges that belong to this node, and remembers them in files.
+//!
+//! Policy only: `config.rs` is what the user may say, `crates/ipam` is what happens on disk.
+
+mod config;
+mod errors;
+mod resolv_conf;
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::net::IpAddr;
+
+use cni::{Attachment, AttachmentCall, Cidr, CniResult, Error, ErrorCode, IpConfig, NetworkCall, Plugin};
+use ipam::Assigned;
+
+use crate::config::Config;
+use crate::errors::{of_store, several};
+
+/// The plugin.
+#[derive(Debug, Clone, Copy)]
+pub struct HostLocal;
+
+impl Plugin for HostLocal {
+    fn name(&self) -> &'static str {
+        "host-local"
+    }
+
+    /// One address from each range set. Everything that can be wrong with the config is found before the first write.
+    fn add(&self, call: &AttachmentCall) -> Result<CniResult, Error> {
+        call.network.args.reject_unknown()?;
+        let config = Config::read(&call.network.config, &call.network.args)?;
+        let dns = config.dns()?;
+        let allocation = config
+            .store
+            .allocate(&holder(&call.attachment), &config.sets, &config.requested)
+            .map_err(|error| of_store(error).context(&call.attachment))?;
+        for file in &allocation.freed {
+            note(&format!("removed {}: it was empty or damaged, its address is free again", file.display()));
+        }
+        let ips = allocation.addresses.into_iter().map(ip_config).collect();
+        Ok(CniResult { ips, routes: config.routes, dns, ..CniResult::default() })
+    }
+
+    /// The attachment must hold an address, and every address of `prevResult` that lies in one of our ranges. Others in
+    /// `prevResult` may come from elsewhere.
+    fn check(&self, call: &AttachmentCall) -> Result<(), Error> {
+        let config = Config::read(&call.network.config, &call.network.args)?;
+        let attachment = &call.attachment;
+        let held = config.store.held_by(&holder(attachment)).map_err(|error| of_store(error).context(attachment))?;
+        let failed = |msg: String| {
+            let details = format!("the reservations are the files in {}", config.store.dir().display());
+            Err(Error::new(ErrorCode::INTERNAL, msg).with_details(details))
+        };
+        let network = &call.network.config.name;
+        if held.is_empty() {
+            return failed(format!("failed to find an address of network {network:?} held by {attachment}"));
+        }
+        let expected: BTreeSet<IpAddr> =
+            call.network.config.prev_result()?.unwrap_or_default().ips.iter().map(|ip| ip.address.ip()).collect();
+        let ours = |address: &&IpAddr| config.sets.iter().any(|set| set.range_for(**address).is_some());
+        match expected.iter().filter(ours).find(|address| !held.contains(address)) {
+            None => Ok(()),
+            Some(lost) => failed(format!(
+                "prevResult gives {attachment} {lost} of network {network:?}, which is not reserved for it"
+            )),
+        }
+    }
+
+    /// Needs nothing of the config but where the files are: a DEL must work when the ranges are others by now, or wrong.
+    fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
+        config::store(&call.network.config)?
+            .release(&holder(&call.attachment))
+            .map(drop)
+            .map_err(|error| of_store(error).context(&call.attachment))
+    }
+
+    fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
+        let valid: Vec<_> = valid.iter().map(holder).collect();
+        let collected = config::store(&call.config)?.gc(&valid).map_err(of_store)?;
+        for reservation in &collected.released {
+            note(&format!("GC released {} of {}", reservation.address, reservation.holder));
+        }
+        several(collected.failures, &call.config.name)
+    }
+
+    fn status(&self, call: &NetworkCall) -> Result<(), Error> {
+        let config = Config::read(&call.config, &call.args)?;
+        let unavailable = |error: Error| Error { code: ErrorCode::NOT_AVAILABLE, ..error };
+        config.dns().map_err(unavailable)?;
+        let usage = config.store.status(&config.sets).map_err(|error| unavailable(of_store(error)))?;
+        match usage.into_iter().enumerate().find(|(_, usage)| usage.free() == 0) {
+            None => Ok(()),
+            Some((set, usage)) => Err(unavailable(of_store(config.store.full(set, usage)))),
+        }
+    }
+}
+
+/// A line for the runtime's log. Unlike `eprintln!` it does not panic when nobody reads, which would turn an ADD into an
+/// error after it has reserved.
+fn note(text: &str) {
+    let _ = io::stderr().write_all(format!("host-local: {text}\n").as_bytes());
+}
+
+fn holder(attachment: &Attachment) -> ipam::Attachment {
+    ipam::Attachment::new(&attachment.container_id, &attachment.ifname)
+}
+
+fn ip_config(assigned: Assigned) -> IpConfig {
+    IpConfig { interface: None, address: Cidr(assigned.address), gateway: Some(assigned.gateway) }
+}
