@@ -10,6 +10,7 @@ pub mod compare;
 pub mod containerd;
 pub mod cri;
 pub mod events;
+pub mod example;
 pub mod files;
 pub mod image;
 pub mod jail;

@@ -1,7 +1,7 @@
 //! VLAN keys of the bridge plugin against what `bridge -j vlan show` says.
 
 use podlink_tests::scenario::Case;
-use podlink_tests::{BinDir, Node, Pod};
+use podlink_tests::{BinDir, Node, Pod, example};
 use serde_json::{Value, json};
 
 /// One configuration and the VLANs it must lead to. To add a case, add a row to [`TABLE`].
@@ -49,6 +49,12 @@ pub fn cases(reference_only: bool) -> Vec<Case> {
     let mut cases: Vec<Case> =
         rows.map(|row| Case { name: row.name.to_owned(), body: Box::new(|bins| row.check(bins)) }).collect();
     cases.push(case("pods of one VLAN reach each other, pods of another do not", isolation));
+    if !reference_only {
+        cases.push(case("the example conf-examples/40-vlan.conflist", |bins| {
+            let addresses: [&[&str]; 2] = [&["10.246.100.2/24"], &["10.246.100.3/24"]];
+            example::works(bins, "40-vlan.conflist", addresses, Some("cni-vlan0.100"));
+        }));
+    }
     cases.push(case("vlan with isGateway: the gateway is in the VLAN", gateway));
     cases
 }
