@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::call::{NetworkCall, Verb};
 use crate::error::Error;
+use crate::note::note;
 use crate::program::{Program, ProgramFailure};
 use crate::result::CniResult;
 
@@ -41,7 +42,7 @@ impl<'a> Delegate<'a> {
         if let Err(ProgramFailure::Unclear(_)) = &result
             && let Err(e) = self.del()
         {
-            eprintln!("undoing what the failed ADD may have done: {e}");
+            note(format_args!("undoing what the failed ADD may have done: {e}"));
         }
         result.map_err(|failure| self.error(failure))
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use crate::call::{self, AttachmentCall, Call, OwnNamespace, Variables, Verb};
 use crate::error::{Error, ErrorCode};
 use crate::json;
+use crate::note::note;
 use crate::plugin::Plugin;
 use crate::version::SpecVersion;
 
@@ -68,7 +69,7 @@ fn serve(
     }));
     match answered {
         Ok((call, answer)) => write_answer(stdout, &answer).map_err(|error| {
-            eprintln!("{}: {error}", plugin.name());
+            note(format_args!("{}: {error}", plugin.name()));
             if let Call::Attachment(Verb::Add, call, _) = &call {
                 undo_unheard_add(plugin, call);
             }
@@ -77,7 +78,7 @@ fn serve(
         }),
         Err(error) => {
             if write_answer(stdout, &error.to_json(version)).is_err() {
-                eprintln!("{}: {error}", plugin.name());
+                note(format_args!("{}: {error}", plugin.name()));
             }
             Err(())
         }
@@ -130,7 +131,7 @@ fn write_answer(stdout: &mut dyn Write, answer: &str) -> Result<(), Error> {
 /// A runtime that never learnt of an attachment may never delete it.
 fn undo_unheard_add(plugin: &dyn Plugin, call: &AttachmentCall) {
     if let Err(e) = plugin.del(call) {
-        eprintln!("{}: undoing the ADD of {}: {e}", plugin.name(), call.attachment);
+        note(format_args!("{}: undoing the ADD of {}: {e}", plugin.name(), call.attachment));
     }
 }
 

@@ -98,7 +98,7 @@ pub enum RangeError {
         /// The subnet it should belong to.
         subnet: IpNetwork,
     },
-    /// A bound or the gateway lies outside of the subnet.
+    /// A bound lies outside of the subnet.
     #[error("{bound} {address} is not in subnet {subnet}")]
     Outside {
         /// The value at fault.
@@ -124,8 +124,8 @@ impl Range {
     /// without the broadcast address for IPv4.
     ///
     /// # Errors
-    /// The subnet has host bits set or fewer than two host bits; another value is outside of it or of the other family;
-    /// `start` comes after `end`; any of them is an IPv4-mapped IPv6 address.
+    /// The subnet has host bits set or fewer than two host bits; `start` or `end` is outside of it, or any value of the
+    /// other family; `start` comes after `end`; any of them is an IPv4-mapped IPv6 address.
     pub fn new(
         subnet: IpNetwork,
         start: Option<IpAddr>,
@@ -143,19 +143,23 @@ impl Range {
         if subnet.ip() != network {
             return Err(RangeError::HostBits { subnet, network });
         }
-        let inside = |bound, address: Option<IpAddr>, default: IpAddr| match address {
+        let of_family = |bound, address: Option<IpAddr>, default: IpAddr| match address {
             None => Ok(default),
             Some(address) if is_mapped(address) => Err(RangeError::Mapped { bound, address }),
             Some(address) if address.is_ipv4() != subnet.is_ipv4() => {
                 Err(RangeError::Family { bound, address, subnet })
             }
-            Some(address) if !subnet.contains(address) => Err(RangeError::Outside { bound, address, subnet }),
             Some(address) => Ok(address),
+        };
+        let inside = |bound, address, default| match of_family(bound, address, default)? {
+            address if subnet.contains(address) => Ok(address),
+            address => Err(RangeError::Outside { bound, address, subnet }),
         };
         let first = from_bits(network, to_bits(network) + 1);
         // Of an IPv6 subnet the last address is an ordinary one.
         let last = from_bits(network, to_bits(subnet.broadcast()) - u128::from(subnet.is_ipv4()));
-        let gateway = inside(Bound::Gateway, gateway, first)?;
+        // A gateway outside of the subnet has its use: a link-local one, such as fe80::1 or 169.254.1.1.
+        let gateway = of_family(Bound::Gateway, gateway, first)?;
         let start = inside(Bound::Start, start, first)?;
         let end = inside(Bound::End, end, last)?;
         if start > end {

@@ -118,7 +118,7 @@ impl Pod {
         let same_mac = LinkChange { mac: Some(mac), ..LinkChange::default() };
         if let Err(e) = self.netlink.change_link(link.index, &same_mac) {
             // A courtesy: neighbours find out by themselves, only later.
-            eprintln!("{}: the addresses could not be announced: {e}", link.name);
+            cni::note(format_args!("{}: the addresses could not be announced: {e}", link.name));
         }
     }
 

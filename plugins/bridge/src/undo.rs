@@ -39,13 +39,13 @@ impl Drop for Undo<'_> {
         if let Some(name) = self.link.take()
             && let Err(e) = self.host.delete_link(&name)
         {
-            eprintln!("undoing the failed ADD: interface {name}: {e}");
+            cni::note(format_args!("undoing the failed ADD: interface {name}: {e}"));
             return;
         }
         if let Some(ipam) = self.address.take()
             && let Err(e) = ipam.del()
         {
-            eprintln!("undoing the failed ADD: the address reservation: {e}");
+            cni::note(format_args!("undoing the failed ADD: the address reservation: {e}"));
         }
     }
 }

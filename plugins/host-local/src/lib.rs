@@ -7,7 +7,6 @@ mod errors;
 mod resolv_conf;
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::net::IpAddr;
 
 use cni::{Attachment, AttachmentCall, Cidr, CniResult, Error, ErrorCode, IpConfig, NetworkCall, Plugin};
@@ -35,7 +34,7 @@ impl Plugin for HostLocal {
             .allocate(&holder(&call.attachment), &config.sets, &config.requested)
             .map_err(|error| of_store(error).context(&call.attachment))?;
         for file in &allocation.freed {
-            note(&format!("removed {}: it was empty or damaged, its address is free again", file.display()));
+            cni::note(format_args!("removed {}: it was empty or damaged, its address is free again", file.display()));
         }
         let ips = allocation.addresses.into_iter().map(ip_config).collect();
         Ok(CniResult { ips, routes: config.routes, dns, ..CniResult::default() })
@@ -78,7 +77,7 @@ impl Plugin for HostLocal {
         let valid: Vec<_> = valid.iter().map(holder).collect();
         let collected = config::store(&call.config)?.gc(&valid).map_err(of_store)?;
         for reservation in &collected.released {
-            note(&format!("GC released {} of {}", reservation.address, reservation.holder));
+            cni::note(format_args!("GC released {} of {}", reservation.address, reservation.holder));
         }
         several(collected.failures, &call.config.name)
     }
@@ -93,12 +92,6 @@ impl Plugin for HostLocal {
             Some((set, usage)) => Err(unavailable(of_store(config.store.full(set, usage)))),
         }
     }
-}
-
-/// A line for the runtime's log. Unlike `eprintln!` it does not panic when nobody reads, which would turn an ADD into an
-/// error after it has reserved.
-fn note(text: &str) {
-    let _ = io::stderr().write_all(format!("host-local: {text}\n").as_bytes());
 }
 
 fn holder(attachment: &Attachment) -> ipam::Attachment {

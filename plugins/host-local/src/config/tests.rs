@@ -72,8 +72,8 @@ fn mistakes_are_code_7_and_name_their_key() {
         (json!({ "subnet": "10.1.0.0/31" }), "too small"),
         (json!({ "subnet": "::ffff:10.1.0.0/120" }), "write it as IPv4"),
         (
-            json!({ "ranges": [[{ "subnet": "10.1.0.0/24" }], [{ "subnet": "10.2.0.0/24", "gateway": "10.1.0.1" }]] }),
-            "ipam.ranges[1][0]: gateway 10.1.0.1 is not in subnet 10.2.0.0/24",
+            json!({ "ranges": [[{ "subnet": "10.1.0.0/24" }], [{ "subnet": "10.2.0.0/24", "gateway": "fe80::1" }]] }),
+            "ipam.ranges[1][0]: gateway fe80::1 is not of the address family of subnet 10.2.0.0/24",
         ),
         (
             json!({ "ranges": [[{ "subnet": "10.1.0.0/24" }, { "subnet": "2001:db8::/64" }]] }),
