@@ -105,16 +105,21 @@ impl Store {
     }
 
     /// Written in place, as the reference does: a reader takes a half-written one for no address or another, and either
-    /// only costs the turn in the round.
+    /// only costs the turn in the round. Not truncated first: ext4 then writes the data to the disk at once.
     fn remember_last(&self, set: usize, address: IpAddr) -> Result<(), Error> {
         let file = self.last_reserved_file(set);
         OpenOptions::new()
             .write(true)
             .create(true)
-            .truncate(true)
+            .truncate(false)
             .mode(FILE_MODE)
             .open(&file)
-            .and_then(|mut open| open.write_all(address.to_string().as_bytes()))
+            .and_then(|mut open| {
+                let text = address.to_string();
+                open.write_all(text.as_bytes())?;
+                let length = text.len() as u64;
+                if open.metadata()?.len() > length { open.set_len(length) } else { Ok(()) }
+            })
             .map_err(Error::io("write", &file))
     }
 

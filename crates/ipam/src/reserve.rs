@@ -6,11 +6,14 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use crate::attachment::Attachment;
 use crate::directory::remove;
 use crate::error::Error;
 
-/// Where a reservation is written before it is linked to its name. One name is enough, since only the holder of the lock
+/// Where a reservation is written before it is given its name. One name is enough, since only the holder of the lock
 /// writes, and a left-over is found without a search. To the reference it is no address; its content is that of the
 /// reservation, so the reference's DEL for the same attachment removes a left-over, too.
 pub(crate) const TEMPORARY: &str = ".podlink-new";
@@ -43,15 +46,31 @@ pub(crate) fn reserve(dir: &Path, attachment: &Attachment, addresses: &[IpAddr])
 
 fn reserve_one(dir: &Path, content: &[u8], address: IpAddr) -> Result<Outcome, Error> {
     let (temporary, file) = (dir.join(TEMPORARY), dir.join(address.to_string()));
-    let written = write_new(&temporary, content).map_err(Error::io("write the reservation", &temporary));
-    let outcome = written.and_then(|()| match fs::hard_link(&temporary, &file) {
-        Ok(()) => Ok(Outcome::Reserved),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Outcome::Taken(address)),
-        Err(error) => Err(Error::io("link the reservation to", &file)(error)),
-    });
+    let outcome = match write_new(&temporary, content).map_err(Error::io("write the reservation", &temporary)) {
+        Ok(()) => match rename_new(&temporary, &file) {
+            Ok(()) => return Ok(Outcome::Reserved),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Outcome::Taken(address)),
+            Err(error) => Err(Error::io("give the reservation its name", &file)(error)),
+        },
+        Err(error) => Err(error),
+    };
     // If this fails the next call does it.
     let _ = remove(&temporary);
     outcome
+}
+
+/// Renames, but never over a file that is there.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot (NFS, some FUSE ones): two steps that come to the same.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            // Reserved it is; a left-over is swept by the next call.
+            let _ = remove(from);
+            Ok(())
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Takes back what `reserve` has just made. What cannot be removed stays owned by the attachment, whose DEL removes it.

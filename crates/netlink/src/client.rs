@@ -83,8 +83,18 @@ impl Netlink {
 
     /// Asks for one object. An object that is not there is [`Error::NotFound`].
     pub(crate) fn fetch(&self, message: &RouteNetlinkMessage, operation: &dyn fmt::Display) -> Result<Packet, Error> {
+        self.fetch_flagged(message, 0, operation)
+    }
+
+    /// The same with `NLM_F_*` flags. Traffic control answers whoever asks only where `NLM_F_ECHO` is set.
+    pub(crate) fn fetch_flagged(
+        &self,
+        message: &RouteNetlinkMessage,
+        flags: u16,
+        operation: &dyn fmt::Display,
+    ) -> Result<Packet, Error> {
         let mut found = None;
-        self.exchange(Packet::request(message, NLM_F_REQUEST), operation, |packet| found = Some(packet))?;
+        self.exchange(Packet::request(message, NLM_F_REQUEST | flags), operation, |packet| found = Some(packet))?;
         found.ok_or_else(|| broken(operation, "the kernel's answer holds nothing"))
     }
 
@@ -211,8 +221,7 @@ fn broken(operation: &dyn fmt::Display, why: &str) -> Error {
     Error::io(operation.to_string(), io::Error::other(why.to_owned()))
 }
 
-/// A netlink socket stays in the namespace it was opened in. The thread that switches for it ends right after; the
-/// runtime only registers the descriptor.
+/// A netlink socket stays in the namespace it was opened in; the runtime only registers the descriptor.
 fn open_socket(runtime: &Runtime, home: Option<&Namespace>) -> Result<TokioSocket, Error> {
     let open = || {
         let _entered = runtime.enter();
@@ -220,7 +229,7 @@ fn open_socket(runtime: &Runtime, home: Option<&Namespace>) -> Result<TokioSocke
     };
     match home {
         None => open(),
-        Some(namespace) => namespace.run(open)?,
+        Some(namespace) => namespace.visit(open)?,
     }
     .map_err(|source| Error::io("open a netlink socket", source))
 }

@@ -72,7 +72,9 @@ impl Pod {
     /// The kernel's, or that another host has one of the addresses.
     pub fn configure(&self, link: &Link, result: &CniResult, detection: Detection) -> Result<(), Error> {
         let ips = &result.ips;
-        self.namespace.run(|| prepare(&link.name, ips, detection)).and_then(|done| done).explain(&link.name)?;
+        if has_v6(ips) {
+            self.namespace.run(|| prepare_v6(&link.name, detection)).and_then(|done| done).explain(&link.name)?;
+        }
         for ip in ips {
             let address = NewAddress { network: ip.address.0, nodad: detection == Detection::Off };
             match self.netlink.add_address(link.index, &address) {
@@ -94,7 +96,8 @@ impl Pod {
     /// # Errors
     /// The kernel's.
     pub fn switch_on(&self, link: &Link) -> Result<(), Error> {
-        let up = LinkChange { up: Some(true), ..LinkChange::default() };
+        // arp_notify: on a new MAC, the kernel announces IPv4 addresses. With the `up` it costs no message of its own.
+        let up = LinkChange { up: Some(true), arp_notify: true, ..LinkChange::default() };
         self.netlink.change_link(link.index, &up).explain(format_args!("switching on {} in the pod", link.name))
     }
 
@@ -148,22 +151,17 @@ fn has_v6(ips: &[IpConfig]) -> bool {
     ips.iter().any(|ip| ip.address.ip().is_ipv6())
 }
 
-/// What an interface must have set before its first address. Runs in the pod's namespace.
-fn prepare(name: &str, ips: &[IpConfig], detection: Detection) -> Result<(), netlink::Error> {
-    if has_v6(ips) {
-        let detect = detection == Detection::On;
-        // Containers often start with IPv6 off; an address was asked for, so it is wanted here.
-        Sysctl::ipv6(name, "disable_ipv6")?.set("0")?;
-        // Link-local addresses are not ours to add, so only this reaches them.
-        Sysctl::ipv6(name, "accept_dad")?.set(if detect { "1" } else { "0" })?;
-        if detect {
-            Sysctl::ipv6(name, "enhanced_dad")?.set("1")?;
-        }
-        // After a link failure or a new MAC, the kernel announces the addresses again.
-        Sysctl::ipv6(name, "ndisc_notify")?.set("1")?;
+/// What an interface must have set before its first IPv6 address. Runs in the pod's namespace.
+fn prepare_v6(name: &str, detection: Detection) -> Result<(), netlink::Error> {
+    let detect = detection == Detection::On;
+    // Containers often start with IPv6 off; an address was asked for, so it is wanted here.
+    Sysctl::ipv6(name, "disable_ipv6")?.set("0")?;
+    // Link-local addresses are not ours to add, so only this reaches them.
+    Sysctl::ipv6(name, "accept_dad")?.set(if detect { "1" } else { "0" })?;
+    if detect {
+        Sysctl::ipv6(name, "enhanced_dad")?.set("1")?;
     }
-    if ips.iter().any(|ip| ip.address.ip().is_ipv4()) {
-        Sysctl::ipv4(name, "arp_notify")?.set("1")?;
-    }
+    // On a new MAC, the kernel announces IPv6 addresses.
+    Sysctl::ipv6(name, "ndisc_notify")?.set("1")?;
     Ok(())
 }

@@ -51,14 +51,14 @@ pub(crate) fn verify(netlink: &Netlink, result: &CniResult, oif: u32) -> Result<
                 && found.gateway == route.gateway
         };
         if !present.iter().any(is_it) {
-            let via = route.gateway.map_or_else(String::new, |gateway| format!(" via {gateway}"));
-            let found: Vec<String> = present.iter().map(|found| found.dst.to_string()).collect();
-            return Err(drift(
-                "the pod's routing table",
-                format_args!("a route to {}{via}", route.dst),
-                found.join(", "),
-            ));
+            let found: Vec<String> = present.iter().map(text).collect();
+            let expected = format!("a route to {}", text(&route));
+            return Err(drift("the pod's routing table", expected, found.join(", ")));
         }
     }
     Ok(())
+}
+
+fn text(route: &netlink::Route) -> String {
+    route.gateway.map_or_else(|| route.dst.to_string(), |gateway| format!("{} via {gateway}", route.dst))
 }
