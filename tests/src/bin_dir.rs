@@ -1,6 +1,9 @@
 //! A directory of CNI plugin binaries: ours, or the reference's.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Node;
 
 /// Where plugin binaries of one implementation are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,18 @@ impl BinDir {
     /// Any directory, for a test that makes its own plugins.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
+    }
+
+    /// A directory of `node` with the plugin `name` in it, a shell script; plugins made there before stay.
+    pub fn with_script(node: &Node, name: &str, script: &str) -> Self {
+        let dir = node.dir().join("plugins");
+        crate::files::make_dir(&dir);
+        // Written by another process: a file that this one had open may still be open in a child that another test is
+        // just starting, and then cannot be executed (ETXTBSY).
+        let mut writer = Command::new("sh");
+        writer.args(["-c", r#"cat >"$0" && chmod 755 "$0""#]).arg(dir.join(name));
+        node.finish(&mut writer, format!("#!/bin/sh\n{script}\n").as_bytes()).success();
+        Self::at(dir)
     }
 
     fn from_env_or(variable: &str, default: impl FnOnce() -> PathBuf) -> Self {

@@ -1,5 +1,6 @@
-//! Files a test writes. What cannot be written panics with its path.
+//! Files a test writes and reads. What cannot be written panics with its path.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Makes a directory and those above it; one that is there is fine.
@@ -10,4 +11,21 @@ pub fn make_dir(path: &Path) {
 /// Writes a file whole.
 pub fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|e| panic!("writing {}: {e}", path.display()));
+}
+
+/// Path (from `dir`) and content of each file in `dir` and the directories below; empty when there is no `dir`.
+///
+/// Directories whose name begins with a dot are caches, and left out.
+pub fn below(dir: &Path) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let content = std::fs::read(entry.path()).unwrap_or_default();
+            files.insert(name, String::from_utf8_lossy(&content).into_owned());
+        } else if !name.starts_with('.') {
+            files.extend(below(&entry.path()).into_iter().map(|(file, text)| (format!("{name}/{file}"), text)));
+        }
+    }
+    files
 }

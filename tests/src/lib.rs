@@ -4,9 +4,11 @@
 //! Everything here panics when it cannot do its work: it is called by tests, and a panic with a full account of what
 //! was run and what came back is what a failing test should show. How to use it: README.md beside this crate.
 
+pub mod attached;
 pub mod bin_dir;
 pub mod call;
 pub mod compare;
+pub mod conf;
 pub mod containerd;
 pub mod cri;
 pub mod events;
@@ -25,6 +27,7 @@ pub mod scenario;
 pub mod traffic;
 pub mod uml;
 
+pub use attached::Attached;
 pub use bin_dir::BinDir;
 pub use call::{Call, Output};
 pub use namespace::Namespace;

@@ -12,12 +12,14 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("linux.uml", "user-mode-linux"),
     ("modprobe", "kmod"),
+    ("mount", "mount"),
     ("nsenter", "util-linux"),
     ("ping", "iputils-ping"),
     ("podman", "podman"),
     ("runc", "runc"),
     ("setpriv", "util-linux"),
     ("sh", "dash"),
+    ("strace", "strace"),
     ("unshare", "util-linux"),
 ];
 

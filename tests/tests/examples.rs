@@ -4,8 +4,7 @@ use podlink_tests::{BinDir, example};
 
 #[test]
 fn containerd_default() {
-    let addresses: [&[&str]; 2] =
-        [&["10.88.0.2/16", "2001:db8:4860::2/64"], &["10.88.0.3/16", "2001:db8:4860::3/64"]];
+    let addresses: [&[&str]; 2] = [&["10.88.0.2/16", "2001:db8:4860::2/64"], &["10.88.0.3/16", "2001:db8:4860::3/64"]];
     example::works(&BinDir::ours(), "10-containerd.conflist", addresses, Some("cni0"));
 }
 
@@ -16,8 +15,7 @@ fn kubenet_style_node_with_a_pod_cidr() {
 
 #[test]
 fn dual_stack() {
-    let addresses: [&[&str]; 2] =
-        [&["10.245.0.10/24", "fd00:10:245::2/64"], &["10.245.0.11/24", "fd00:10:245::3/64"]];
+    let addresses: [&[&str]; 2] = [&["10.245.0.10/24", "fd00:10:245::2/64"], &["10.245.0.11/24", "fd00:10:245::3/64"]];
     example::works(&BinDir::ours(), "30-dual-stack.conflist", addresses, Some("cni-dual0"));
 }
 

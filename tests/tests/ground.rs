@@ -83,7 +83,7 @@ fn a_call_carries_what_it_was_given() {
     let pod = node.pod("a");
     let script = "/usr/bin/printf '{\"env\":\"%s %s %s %s %s\",\"in\":' \
                   \"$CNI_COMMAND\" \"$CNI_CONTAINERID\" \"$CNI_NETNS\" \"$CNI_IFNAME\" \"$CNI_ARGS\"; cat; echo }";
-    let bins = plugin_script(&node, "echo", script);
+    let bins = BinDir::with_script(&node, "echo", script);
     let call = node.plugin(&bins, "echo").config(&json!({"a": 1})).pod(&pod).ifname("net1");
     let result = call.prev_result(&json!({"b": 2})).args("X=1").run("GC").success();
     assert_eq!(result, json!({"env": "GC pod-a /run/netns/a net1 X=1", "in": {"a": 1, "prevResult": {"b": 2}}}));
@@ -93,26 +93,14 @@ fn a_call_carries_what_it_was_given() {
 fn a_failure_is_no_success_and_a_success_no_failure() {
     let node = Node::new();
     let error = r#"echo '{"code":7,"msg":"broken","details":"at eth0"}'; exit 1"#;
-    let failed = node.plugin(&plugin_script(&node, "fails", error), "fails").run("ADD");
-    let works = node.plugin(&plugin_script(&node, "works", "echo '{}'"), "works").run("ADD");
-    let garbled = node.plugin(&plugin_script(&node, "garbled", "echo oops; exit 1"), "garbled").run("ADD");
+    let failed = node.plugin(&BinDir::with_script(&node, "fails", error), "fails").run("ADD");
+    let works = node.plugin(&BinDir::with_script(&node, "works", "echo '{}'"), "works").run("ADD");
+    let garbled = node.plugin(&BinDir::with_script(&node, "garbled", "echo oops; exit 1"), "garbled").run("ADD");
     assert_eq!((failed.failure().code, failed.failure().text.as_str()), (7, "broken\nat eth0"));
     assert_eq!(works.success(), json!({}));
     assert!(catch_unwind(|| failed.success()).is_err());
     assert!(catch_unwind(|| works.failure()).is_err());
     assert!(catch_unwind(|| garbled.failure()).is_err(), "a failure must be a CNI error");
-}
-
-/// A plugin that is a shell script, in a directory of its node.
-fn plugin_script(node: &Node, name: &str, script: &str) -> BinDir {
-    let dir = node.dir().join("plugins");
-    podlink_tests::files::make_dir(&dir);
-    // Written by another process: a file that this one had open may still be open in a child that another test is just
-    // starting, and then cannot be executed (ETXTBSY).
-    let mut writer = Command::new("sh");
-    writer.args(["-c", r#"cat >"$0" && chmod 755 "$0""#]).arg(dir.join(name));
-    node.finish(&mut writer, format!("#!/bin/sh\n{script}\n").as_bytes()).success();
-    BinDir::at(dir)
 }
 
 #[test]

@@ -37,14 +37,24 @@ impl<'a> Delegate<'a> {
     /// # Errors
     /// The plugin's own error, or what went wrong in running it.
     pub fn add(&self) -> Result<CniResult, Error> {
+        self.add_while(|| ()).0
+    }
+
+    /// The same, doing `work` while the plugin runs.
+    ///
+    /// # Errors
+    /// As [`Delegate::add`].
+    pub fn add_while<T>(&self, work: impl FnOnce() -> T) -> (Result<CniResult, Error>, T) {
         let config = &self.call.config;
-        let result = self.program.add(self.environment(), config.bytes(), config.cni_version, Some(deadline()));
+        let started = self.program.start(Verb::Add, self.environment(), config.bytes());
+        let done = work();
+        let result = started.and_then(|running| running.result(config.cni_version, Some(deadline())));
         if let Err(ProgramFailure::Unclear(_)) = &result
             && let Err(e) = self.del()
         {
             note(format_args!("undoing what the failed ADD may have done: {e}"));
         }
-        result.map_err(|failure| self.error(failure))
+        (result.map_err(|failure| self.error(failure)), done)
     }
 
     /// CHECK.

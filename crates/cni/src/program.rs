@@ -77,11 +77,7 @@ impl Program {
         version: SpecVersion,
         deadline: Option<Duration>,
     ) -> Result<CniResult, ProgramFailure> {
-        let output = self.run(Verb::Add, environment, config, deadline)?;
-        let read = serde_json::from_slice::<Value>(&output)
-            .map_err(|e| Error::new(ErrorCode::DECODE, format!("not JSON: {e}")))
-            .and_then(|value| CniResult::from_value(&value, version));
-        read.map_err(|e| self.unclear(e.code, format!("printed no valid result: {}", e.msg), &output))
+        self.start(Verb::Add, environment, config)?.result(version, deadline)
     }
 
     /// Runs the plugin once and returns what it printed. It has this process's environment with `CNI_COMMAND` and
@@ -96,33 +92,31 @@ impl Program {
         config: &[u8],
         deadline: Option<Duration>,
     ) -> Result<Vec<u8>, ProgramFailure> {
+        self.start(verb, environment, config)?.finish(deadline)
+    }
+
+    /// Starts the plugin, as [`Program::run`] does, and leaves it running.
+    ///
+    /// # Errors
+    /// `NotRun`.
+    pub(crate) fn start<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        &self,
+        verb: Verb,
+        environment: impl IntoIterator<Item = (K, V)>,
+        config: &[u8],
+    ) -> Result<Running<'_>, ProgramFailure> {
         let not_started = |e: std::io::Error| {
             let msg = format!("{} cannot be run: {e}", self.executable.display());
             ProgramFailure::NotRun(Error::new(ErrorCode::IO, msg))
         };
-        let mut child = Command::new(&self.executable)
+        let child = Command::new(&self.executable)
             .env("CNI_COMMAND", verb.as_str())
             .envs(environment)
             .stdin(as_file(config).map_err(not_started)?)
             .stdout(Stdio::piped())
             .spawn()
             .map_err(not_started)?;
-        let output = match collect(&mut child, deadline) {
-            Ok(Some(output)) => output,
-            unfinished => {
-                // Its own process: killed and reaped here, so the ID cannot have been reused.
-                let _ = child.kill();
-                let _ = child.wait();
-                let limit = deadline.unwrap_or_default().as_secs();
-                let why = match unfinished {
-                    Err(e) => format!("could not be heard: {e}"),
-                    Ok(_) => format!("did not finish {} within {limit} s and was killed", verb.as_str()),
-                };
-                return Err(self.unclear(ErrorCode::TRY_AGAIN_LATER, why, &[]));
-            }
-        };
-        let status = child.wait().map_err(|e| self.unclear(ErrorCode::IO, e.to_string(), &[]))?;
-        self.judge(verb, status, output)
+        Ok(Running { program: self, verb, child })
     }
 
     fn judge(&self, verb: Verb, status: ExitStatus, output: Vec<u8>) -> Result<Vec<u8>, ProgramFailure> {
@@ -144,6 +138,46 @@ impl Program {
         let printed = if output.is_empty() { String::new() } else { format!(", it printed {printed:?}") };
         let details = format!("executable {}{printed}", self.executable.display());
         ProgramFailure::Unclear(Error::new(code, what).with_details(details))
+    }
+}
+
+/// A plugin that was started. It must be finished; dropped, it goes on by itself.
+pub(crate) struct Running<'a> {
+    program: &'a Program,
+    verb: Verb,
+    child: Child,
+}
+
+impl Running<'_> {
+    /// Waits for the end and reads the result; one that does not say its version has `version`.
+    pub(crate) fn result(self, version: SpecVersion, deadline: Option<Duration>) -> Result<CniResult, ProgramFailure> {
+        let program = self.program;
+        let output = self.finish(deadline)?;
+        let read = serde_json::from_slice::<Value>(&output)
+            .map_err(|e| Error::new(ErrorCode::DECODE, format!("not JSON: {e}")))
+            .and_then(|value| CniResult::from_value(&value, version));
+        read.map_err(|e| program.unclear(e.code, format!("printed no valid result: {}", e.msg), &output))
+    }
+
+    /// Waits for the end and returns what it printed.
+    fn finish(mut self, deadline: Option<Duration>) -> Result<Vec<u8>, ProgramFailure> {
+        let (program, verb, child) = (self.program, self.verb, &mut self.child);
+        let output = match collect(child, deadline) {
+            Ok(Some(output)) => output,
+            unfinished => {
+                // Its own process: killed and reaped here, so the ID cannot have been reused.
+                let _ = child.kill();
+                let _ = child.wait();
+                let limit = deadline.unwrap_or_default().as_secs();
+                let why = match unfinished {
+                    Err(e) => format!("could not be heard: {e}"),
+                    Ok(_) => format!("did not finish {} within {limit} s and was killed", verb.as_str()),
+                };
+                return Err(program.unclear(ErrorCode::TRY_AGAIN_LATER, why, &[]));
+            }
+        };
+        let status = child.wait().map_err(|e| program.unclear(ErrorCode::IO, e.to_string(), &[]))?;
+        program.judge(verb, status, output)
     }
 }
 

@@ -125,17 +125,18 @@ fn ensure_addresses(host: &Netlink, link: &Link, wanted: &[IpNetwork], force: bo
             host.delete_address(link.index, other).explain(&doing)?;
         }
     }
+    if !missing.is_empty() && link.is_bridge() {
+        // A bridge that somebody else made may follow the MACs of its ports, and by now have that of ours; set once, it
+        // stays. Before the addresses, so that an ADD killed in between leaves this to the next one.
+        let mac = host.link(link.index).explain(&doing)?.and_then(|now| now.mac);
+        host.change_link(link.index, &LinkChange { mac, ..LinkChange::default() }).explain(&doing)?;
+    }
     for network in &missing {
         let address = NewAddress { network: **network, nodad: true };
         match host.add_address(link.index, &address) {
             Err(e) if !e.is_exists() => return Err(e).explain(&doing)?,
             _ => {}
         }
-    }
-    if !missing.is_empty() && link.is_bridge() {
-        // A bridge that somebody else made may still follow the MACs of its ports; set once, its own stays.
-        let pin = LinkChange { mac: link.mac, ..LinkChange::default() };
-        host.change_link(link.index, &pin).explain(&doing)?;
     }
     Ok(())
 }

@@ -31,19 +31,28 @@ impl Plugin for Bridge {
         let ipam = config.ipam.as_deref().map(|plugin| Delegate::find(&call.network, plugin)).transpose()?;
         let pod = Pod::open(call.netns()?)?;
         let host = open_host()?;
-        bridge::find(&host, &config.bridge)?;
+        let shared = bridge::find(&host, &config.bridge)?;
 
         let mut undo = Undo::new(&host);
         let port = port::create(&host, &pod, &owner(call), &config)?;
         undo.link(&port.host.name);
+        let connect = || {
+            let bridge = bridge::ensure(&host, &config)?;
+            port::attach(&host, &port.host, &bridge, &owner(call), &config).map(|()| bridge)
+        };
         let mut result = CniResult::default();
-        if let Some(ipam) = &ipam {
-            result = ipam.add()?;
-            undo.address(ipam);
-            gateway::complete(&mut result, &config)?;
-        }
-        let bridge = bridge::ensure(&host, &config)?;
-        port::attach(&host, &port.host, &bridge, &owner(call), &config)?;
+        let bridge = match &ipam {
+            Some(ipam) => {
+                // A bridge that is there gets its port while the IPAM plugin runs; a new one is made only for a pod
+                // that has got its address.
+                let (reserved, connected) = ipam.add_while(|| shared.is_some().then(connect));
+                result = reserved?;
+                undo.address(ipam);
+                gateway::complete(&mut result, &config)?;
+                connected.unwrap_or_else(connect)?
+            }
+            None => connect()?,
+        };
 
         let mut gateway_link = None;
         if ipam.is_some() {
@@ -61,6 +70,8 @@ impl Plugin for Bridge {
             pod.announce(&port.pod, port.pod_mac);
         }
 
+        // One that somebody else made takes on the MAC and the MTU of its ports.
+        let bridge = host.link(bridge.index).explain(&bridge.name)?.unwrap_or(bridge);
         result.interfaces = vec![
             interface(&bridge, bridge.mac, ""),
             interface(&port.host, port.host.mac, ""),

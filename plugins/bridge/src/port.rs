@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cni::{Attachment, AttachmentCall, Error, ErrorCode};
+use cni::{Attachment, AttachmentCall, Error, ErrorCode, Interface};
 use netlink::{Link, LinkChange, MacAddr, Netlink, NewVeth, PortChange, Sysctl, VethHost, VethPeer};
 use pod::{Explain, Owner, Pod};
 
@@ -131,32 +131,39 @@ pub fn delete(host: &Netlink, call: &AttachmentCall) -> Result<(), Error> {
     // Not one of ours, or gone. The reference names the host end at random: look from the pod's side.
     // A result that cannot be read tells nothing, and must not keep the pod from going.
     let known = call.network.config.prev_result().ok().flatten().unwrap_or_default().interfaces;
-    let mac_of = |name: &str, sandbox: &str| {
-        known.iter().find(|known| known.name == name && known.sandbox == sandbox).map(|known| known.mac.clone())
-    };
-    let is_same = |link: &Link, mac: Option<String>| {
-        let mac = mac.filter(|mac| !mac.is_empty()).and_then(|mac| mac.parse::<MacAddr>().ok());
-        link.is_veth() && mac.is_none_or(|mac| link.mac == Some(mac))
-    };
     if let Some(path) = &call.netns
         && let Some(pod) = Pod::open_if_there(path)?
         && let Some(link) = pod.link(&owner.attachment.ifname)?
     {
         // The path may lead to another pod's namespace by now, as /proc/<pid>/ns/net does when the ID is used again.
-        if is_same(&link, mac_of(&link.name, &path.to_string_lossy())) {
+        let recorded = known.iter().find(|known| known.name == link.name && !known.sandbox.is_empty());
+        if link.is_veth() && has_mac(&link, recorded) && !is_anothers(host, &link, &owner)? {
             pod.netlink().delete_link(link.index).explain(&link.name)?;
             return Ok(());
         }
     }
     // The namespace may live on without a path; the host end is what the result said, if name and MAC agree.
-    for name in known.iter().filter(|known| known.sandbox.is_empty() && !known.mac.is_empty()).map(|known| &known.name)
-    {
-        let link = host.link(name).explain(name)?;
-        if link.is_some_and(|link| link.peer_netnsid.is_some() && is_same(&link, mac_of(name, ""))) {
-            delete_link(host, name)?;
+    for recorded in known.iter().filter(|known| known.sandbox.is_empty() && !known.mac.is_empty()) {
+        let Some(link) = host.link(&*recorded.name).explain(&recorded.name)? else { continue };
+        if link.is_veth() && link.peer_netnsid.is_some() && has_mac(&link, Some(recorded)) {
+            delete_link(host, &link.name)?;
         }
     }
     Ok(())
+}
+
+/// Whether the link has the MAC that was recorded, if one was.
+fn has_mac(link: &Link, recorded: Option<&Interface>) -> bool {
+    let mac = recorded.and_then(|recorded| recorded.mac.parse::<MacAddr>().ok());
+    mac.is_none_or(|mac| link.mac == Some(mac))
+}
+
+/// Whether the node's end of the pod's `link` names another owner.
+fn is_anothers(host: &Netlink, link: &Link, owner: &Owner) -> Result<bool, Error> {
+    let port = link.peer_index.map(|peer| host.link(peer)).transpose().explain("the node's end of the pair")?.flatten();
+    // An index alone does not tell that it is the node's.
+    let alias = port.filter(|port| port.peer_index == Some(link.index)).and_then(|port| port.alias);
+    Ok(alias.as_deref().and_then(Owner::from_alias).is_some_and(|other| other != *owner))
 }
 
 /// Removes the pairs of `network` whose owner is not in `valid`.
