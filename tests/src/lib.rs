@@ -20,10 +20,12 @@ pub mod namespace;
 pub mod need;
 pub mod node;
 pub mod observe;
+pub mod outside;
 pub mod pod;
 pub mod podman;
 pub mod process;
 pub mod scenario;
+pub mod throughput;
 pub mod traffic;
 pub mod uml;
 
@@ -32,4 +34,5 @@ pub use bin_dir::BinDir;
 pub use call::{Call, Output};
 pub use namespace::Namespace;
 pub use node::Node;
+pub use outside::Outside;
 pub use pod::{Pod, PodId};

@@ -20,6 +20,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("sh", "dash"),
     ("strace", "strace"),
+    ("tc", "iproute2"),
     ("unshare", "util-linux"),
 ];
 

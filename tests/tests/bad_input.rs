@@ -202,14 +202,21 @@ fn ipam_plugins_that_fail_are_told_to_undo() {
         ("true", 6, &["no valid result"], "ADD\nDEL\n"),
         (no_address, 999, &["ips"], "ADD\nDEL\n"),
     ] {
-        let ground = Ground::new();
-        let heard = ground.node.dir().join("verbs");
-        let note = format!("echo $CNI_COMMAND >>{}", heard.display());
-        let script = format!("{note}\n[ $CNI_COMMAND = ADD ] || exit 0\n{on_add}");
-        let plugins = BinDir::with_script(&ground.node, "fake", &script);
-        let call = ground.call(json!({ "ipam": { "type": "fake" } })).env("CNI_PATH", plugins.path());
-        ground.refuses(on_add, &call.env("PODLINK_DELEGATE_TIMEOUT", "1"), code, words);
-        assert_eq!(std::fs::read_to_string(&heard).unwrap(), verbs, "{on_add}");
+        // A bridge that is there gets its port while the plugin runs.
+        for bridge_is_there in [false, true] {
+            let ground = Ground::new();
+            let other = ground.node.pod("b");
+            if bridge_is_there {
+                ground.call(json!({})).pod(&other).add().success();
+            }
+            let heard = ground.node.dir().join("verbs");
+            let note = format!("echo $CNI_COMMAND >>{}", heard.display());
+            let script = format!("{note}\n[ $CNI_COMMAND = ADD ] || exit 0\n{on_add}");
+            let plugins = BinDir::with_script(&ground.node, "fake", &script);
+            let call = ground.call(json!({ "ipam": { "type": "fake" } })).env("CNI_PATH", plugins.path());
+            ground.refuses(on_add, &call.env("PODLINK_DELEGATE_TIMEOUT", "1"), code, words);
+            assert_eq!(std::fs::read_to_string(&heard).unwrap(), verbs, "{on_add}");
+        }
     }
 }
 

@@ -103,28 +103,35 @@ fn an_add_killed_anywhere_is_cleaned_by_del_and_can_be_repeated() {
     let points = [
         ("sendto", &[1, 3, 5, 7, 8, 9, 10, 11, 12, 14, 16][..]),
         ("openat", &[4, 8, 12]),
-        ("linkat", &[1, 2]),
+        ("renameat2", &[1, 2]),
         ("clone3", &[1, 2]),
         ("wait4", &[1]),
         ("write", &[5, 20]),
         ("flock", &[1]),
     ];
-    let mut hit = 0;
-    for (syscall, nth) in points.iter().flat_map(|(syscall, points)| points.iter().map(move |nth| (syscall, *nth))) {
-        let what = format!("ADD killed at {syscall} {nth}");
-        let node = Node::new();
-        let pod = node.pod("a");
-        let call = node.typed(&config()).pod(&pod);
-        hit += u32::from(killed(&node, &call, "ADD", syscall, nth));
-        call.del().success();
-        assert_nothing_left(&node, &pod, &what);
-        let result = call.add().success();
-        let call = call.prev_result(&result);
-        call.check().success();
-        call.del().success();
-        assert_nothing_left(&node, &pod, &what);
+    let all = points.iter().flat_map(|(syscall, points)| points.iter().map(move |nth| (*syscall, *nth)));
+    // A bridge that is there is used while the IPAM plugin runs, a new one is made afterwards.
+    for (syscall, nth) in all {
+        let mut hit = false;
+        for bridge_is_there in [false, true] {
+            let what = format!("ADD killed at {syscall} {nth}, bridge there: {bridge_is_there}");
+            let node = Node::new();
+            let pod = node.pod("a");
+            let call = node.typed(&config()).pod(&pod);
+            if bridge_is_there {
+                call.add().success();
+                call.del().success();
+            }
+            hit |= killed(&node, &call, "ADD", syscall, nth);
+            call.del().success();
+            assert_nothing_left(&node, &pod, &what);
+            let call = call.clone().prev_result(&call.add().success());
+            call.check().success();
+            call.del().success();
+            assert_nothing_left(&node, &pod, &what);
+        }
+        assert!(hit, "{syscall} {nth} is never reached: choose other points");
     }
-    assert!(hit >= 16, "only {hit} of the points exist in an ADD: choose others");
 }
 
 #[test]
