@@ -16,6 +16,7 @@ pub mod example;
 pub mod files;
 pub mod image;
 pub mod jail;
+pub mod killed;
 pub mod namespace;
 pub mod need;
 pub mod node;

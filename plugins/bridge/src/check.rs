@@ -1,7 +1,7 @@
 //! CHECK: every way in which an attachment can have drifted from what ADD made.
 
 use cni::{AttachmentCall, CniResult, Error, ErrorCode, Interface, IpConfig};
-use netlink::{Link, Netlink, OperState, Sysctl};
+use netlink::{Link, MacAddr, Netlink, OperState, Sysctl};
 use pod::{Explain, Pod, drift};
 
 use crate::config::Config;
@@ -44,6 +44,13 @@ pub fn attachment(call: &AttachmentCall, config: &Config) -> Result<(), Error> {
         check_gateway(&host, &bridge, &result, config)?;
     }
     Ok(())
+}
+
+/// The MAC of the pod's interface: what the result recorded.
+pub fn pod_mac(call: &AttachmentCall, result: &CniResult) -> MacAddr {
+    let sandboxed = |known: &&Interface| known.name == call.attachment.ifname && !known.sandbox.is_empty();
+    let recorded = result.interfaces.iter().find(sandboxed).and_then(|known| known.mac.parse().ok());
+    recorded.unwrap_or(MacAddr::from([0; 6]))
 }
 
 fn recorded<'a>(result: &'a CniResult, name: &str, sandbox: &str) -> Result<&'a Interface, Error> {

@@ -40,10 +40,26 @@ pub struct Config {
     pub isolated: bool,
     /// The MAC asked for through `CNI_ARGS`, `args.cni.mac` or `runtimeConfig.mac`; the last one wins.
     pub mac: Option<MacAddr>,
+    /// `ipMasq`: pods leave the node under its own address.
+    pub masquerade: bool,
+    /// `ipMasqBackend`; `None` leaves the choice to us.
+    pub masquerade_backend: Option<MasqueradeBackend>,
+    /// `macspoofchk`: the pod sends under its own MAC only.
+    pub mac_spoof_check: bool,
     /// `ipam.type`; `None` for a layer 2 network.
     pub ipam: Option<String>,
     /// `dns`: replaces what the IPAM plugin says.
     pub dns: Dns,
+}
+
+/// What makes the rules of `ipMasq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MasqueradeBackend {
+    /// nf_tables, over netlink.
+    Nftables,
+    /// `iptables-restore`.
+    Iptables,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +70,7 @@ struct Keys {
     is_default_gateway: bool,
     force_address: bool,
     ip_masq: bool,
+    ip_masq_backend: Option<MasqueradeBackend>,
     mtu: u32,
     hairpin_mode: bool,
     promisc_mode: bool,
@@ -80,6 +97,7 @@ impl Default for Keys {
             is_default_gateway: false,
             force_address: false,
             ip_masq: false,
+            ip_masq_backend: None,
             mtu: 0,
             hairpin_mode: false,
             promisc_mode: false,
@@ -121,19 +139,11 @@ impl Config {
     /// Reads the config of a call and checks what can be checked without looking at the node.
     ///
     /// # Errors
-    /// Code 7, or code 2 for a key that is not supported yet; the message names the key. Code 4 for `CNI_ARGS`.
+    /// Code 7; the message names the key. Code 4 for `CNI_ARGS`.
     pub fn read(call: &NetworkCall) -> Result<Config, Error> {
         let keys: Keys = call.config.read()?;
         let invalid =
             |msg: String| Error::new(ErrorCode::INVALID_CONFIG, format!("network {:?}: {msg}", call.config.name));
-        for (key, set) in [("ipMasq", keys.ip_masq), ("macspoofchk", keys.mac_spoof_check)] {
-            if set {
-                let msg =
-                    format!("network {:?}: {key}: true is not supported yet by podlink's bridge", call.config.name);
-                return Err(Error::new(ErrorCode::UNSUPPORTED_FIELD, msg)
-                    .with_details("leave the key out, or use the reference plugin for this network"));
-            }
-        }
         if keys.hairpin_mode && keys.promisc_mode {
             return Err(invalid("cannot set hairpin mode and promiscuous mode at the same time".to_owned())
                 .with_details("hairpinMode and promiscMode are two ways to let a pod reach itself; choose one"));
@@ -177,6 +187,9 @@ impl Config {
             disable_container_interface: keys.disable_container_interface,
             isolated: keys.port_isolation,
             mac: mac.map_err(invalid)?,
+            masquerade: keys.ip_masq,
+            masquerade_backend: keys.ip_masq_backend,
+            mac_spoof_check: keys.mac_spoof_check,
             ipam,
             dns: keys.dns,
         })

@@ -2,13 +2,14 @@
 //!
 //! The order of ADD makes it safe to be killed anywhere and to run many times at once: the veth pair comes first, under
 //! a name that follows from the attachment, so a second ADD of the same attachment stops there and DEL finds what is
-//! left; then the address; the bridge, which pods share, is touched only when nothing but the kernel can still fail.
+//! left; then the address; a bridge that is not there yet is made only for a pod that has got its address.
 
 mod bridge;
 mod check;
 mod config;
 mod gateway;
 mod port;
+mod rules;
 mod undo;
 
 use cni::{Attachment, AttachmentCall, CniResult, Delegate, Error, ErrorCode, Interface, NetworkCall, Plugin};
@@ -33,12 +34,13 @@ impl Plugin for Bridge {
         let host = open_host()?;
         let shared = bridge::find(&host, &config.bridge)?;
 
-        let mut undo = Undo::new(&host);
-        let port = port::create(&host, &pod, &owner(call), &config)?;
+        let owner = owner(call);
+        let mut undo = Undo::new(&host, &owner);
+        let port = port::create(&host, &pod, &owner, &config)?;
         undo.link(&port.host.name);
         let connect = || {
             let bridge = bridge::ensure(&host, &config)?;
-            port::attach(&host, &port.host, &bridge, &owner(call), &config).map(|()| bridge)
+            port::attach(&host, &port.host, &bridge, &owner, &config).map(|()| bridge)
         };
         let mut result = CniResult::default();
         let bridge = match &ipam {
@@ -54,6 +56,10 @@ impl Plugin for Bridge {
             None => connect()?,
         };
 
+        if config.masquerade || config.mac_spoof_check {
+            undo.rules();
+            rules::add(&rules::Subject { owner: &owner, mac: port.pod_mac, ips: &result.ips }, &config)?;
+        }
         let mut gateway_link = None;
         if ipam.is_some() {
             let detection = if config.detect_duplicates { Detection::On } else { Detection::Off };
@@ -90,7 +96,10 @@ impl Plugin for Bridge {
         if let Some(plugin) = &config.ipam {
             Delegate::find(&call.network, plugin)?.check()?;
         }
-        check::attachment(call, &config)
+        check::attachment(call, &config)?;
+        let result = call.network.config.prev_result()?.unwrap_or_default();
+        let (owner, mac) = (owner(call), check::pod_mac(call, &result));
+        rules::check(&rules::Subject { owner: &owner, mac, ips: &result.ips }, &config)
     }
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
@@ -98,6 +107,9 @@ impl Plugin for Bridge {
         let host = open_host()?;
         // The link first: an address must not be given to another pod while this one can still use it.
         port::delete(&host, call)?;
+        // A result that cannot be read tells nothing, and must not keep the pod from going.
+        let ips = call.network.config.prev_result().ok().flatten().unwrap_or_default().ips;
+        rules::remove(&owner(call), &ips)?;
         match ipam {
             Some(plugin) => Delegate::find(&call.network, &plugin)?.del(),
             None => Ok(()),
@@ -107,6 +119,7 @@ impl Plugin for Bridge {
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
         let ipam = config::ipam_type(call)?;
         port::delete_unowned(&open_host()?, &call.config.name, valid)?;
+        rules::remove_unowned(&call.config.name, valid)?;
         match ipam {
             Some(plugin) => Delegate::find(call, &plugin)?.gc(),
             None => Ok(()),
@@ -115,6 +128,7 @@ impl Plugin for Bridge {
 
     fn status(&self, call: &NetworkCall) -> Result<(), Error> {
         let config = Config::read(call)?;
+        rules::status(&config)?;
         let ready = bridge::find(&open_host()?, &config.bridge).map(drop).and_then(|()| match &config.ipam {
             Some(plugin) => Delegate::find(call, plugin)?.status(),
             None => Ok(()),

@@ -2,23 +2,33 @@
 
 use cni::Delegate;
 use netlink::Netlink;
+use pod::Owner;
+
+use crate::rules;
 
 /// What an ADD has made so far. Dropped without [`Undo::disarm`] (an error, a panic), it removes it again.
 pub struct Undo<'a> {
     host: &'a Netlink,
+    owner: &'a Owner,
     link: Option<String>,
+    rules: bool,
     address: Option<&'a Delegate<'a>>,
 }
 
 impl<'a> Undo<'a> {
     /// Nothing made yet.
-    pub fn new(host: &'a Netlink) -> Undo<'a> {
-        Undo { host, link: None, address: None }
+    pub fn new(host: &'a Netlink, owner: &'a Owner) -> Undo<'a> {
+        Undo { host, owner, link: None, rules: false, address: None }
     }
 
     /// The veth pair was made; its host end is called `name`.
     pub fn link(&mut self, name: &str) {
         self.link = Some(name.to_owned());
+    }
+
+    /// Rules are being made.
+    pub fn rules(&mut self) {
+        self.rules = true;
     }
 
     /// The IPAM plugin reserved addresses.
@@ -29,6 +39,7 @@ impl<'a> Undo<'a> {
     /// The ADD succeeded: all of it stays.
     pub fn disarm(mut self) {
         self.link = None;
+        self.rules = false;
         self.address = None;
     }
 }
@@ -41,6 +52,11 @@ impl Drop for Undo<'_> {
         {
             cni::note(format_args!("undoing the failed ADD: interface {name}: {e}"));
             return;
+        }
+        if self.rules
+            && let Err(e) = rules::remove(self.owner, &[])
+        {
+            cni::note(format_args!("undoing the failed ADD: {e}"));
         }
         if let Some(ipam) = self.address.take()
             && let Err(e) = ipam.del()

@@ -1,0 +1,112 @@
+//! Rules through `iptables-restore`, for who asks for that backend, and removal of what the Go reference left there.
+//!
+//! Each change is one process per family, whatever the number of rules; reading is one, and none where
+//! [`may_have_chain`] knows that there is nothing to read.
+
+mod names;
+mod process;
+mod ruleset;
+
+use std::path::Path;
+
+pub use names::{chain_name, comment};
+pub use process::{restore, save};
+pub use ruleset::{Line, Ruleset};
+
+/// An address family, each with programs and tables of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `iptables`.
+    V4,
+    /// `ip6tables`.
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Family; 2] = [Family::V4, Family::V6];
+
+    /// The family of an address.
+    pub fn of(address: std::net::IpAddr) -> Family {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Family::V4 => "iptables",
+            Family::V6 => "ip6tables",
+        }
+    }
+
+    fn nft_family(self) -> nft::Family {
+        match self {
+            Family::V4 => nft::Family::Ip,
+            Family::V6 => nft::Family::Ip6,
+        }
+    }
+
+    /// Lists the tables of the kernel's older iptables, of the reading thread's namespace.
+    fn legacy_tables(self) -> &'static Path {
+        Path::new(match self {
+            Family::V4 => "/proc/thread-self/net/ip_tables_names",
+            Family::V6 => "/proc/thread-self/net/ip6_tables_names",
+        })
+    }
+}
+
+/// What went wrong with iptables.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program is not installed.
+    #[error("{program} is not to be found in {path}; install iptables, or use the nftables backend")]
+    Missing {
+        /// The program that was looked for.
+        program: String,
+        /// Where.
+        path: String,
+    },
+    /// The program could not be run or heard.
+    #[error("{program} cannot be run: {source}")]
+    Run {
+        /// The program.
+        program: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The program refused.
+    #[error("{program} failed ({status}): {stderr}{}", if .script.is_empty() { String::new() } else { format!("; it was given {:?}", .script) })]
+    Failed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What it said.
+        stderr: String,
+        /// What it read.
+        script: String,
+    },
+}
+
+/// Whether `chain` of `table` can exist. Asks the kernel, without a process, so that where nothing is left nothing is run.
+///
+/// In nf_tables, where current iptables keeps its rules, this is exact; the older tables only tell that they are in use.
+pub fn may_have_chain(family: Family, table: &str, chain: &str) -> bool {
+    let of_legacy = std::fs::read_to_string(family.legacy_tables());
+    if of_legacy.is_ok_and(|names| names.lines().any(|name| name == table)) {
+        return true;
+    }
+    let of_nft = nft::Nft::open().and_then(|mut nft| nft.chain(&nft::Table::named(family.nft_family(), table), chain));
+    of_nft.is_ok_and(|found| found.is_some())
+}
+
+/// Removes `chain` of `table` and every rule that jumps to it, if it is there.
+///
+/// # Errors
+/// iptables'.
+pub fn remove_chain(family: Family, table: &str, chain: &str) -> Result<(), Error> {
+    if !may_have_chain(family, table, chain) {
+        return Ok(());
+    }
+    let script = Ruleset::parse(&save(family, table)?).removal(table, chain);
+    if script.is_empty() { Ok(()) } else { restore(family, &script) }
+}

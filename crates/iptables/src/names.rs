@@ -1,0 +1,36 @@
+//! The reference's names, which other tools parse and which an upgrade of a running node depends on.
+
+use sha2::{Digest, Sha512};
+
+/// The longest chain name the reference makes; iptables takes 28 characters.
+const MAX_CHAIN: usize = 28;
+
+/// The name of an attachment's own chain: `CNI-`, then `prefix` (`DN-` in portmap, none for masquerading), then as much of
+/// a hash of network and container ID as fits.
+pub fn chain_name(prefix: &str, network: &str, container_id: &str) -> String {
+    let hash = Sha512::new().chain_update(network).chain_update(container_id).finalize();
+    let mut name = format!("CNI-{prefix}");
+    for byte in hash {
+        name.push_str(&format!("{byte:02x}"));
+    }
+    name.truncate(MAX_CHAIN);
+    name
+}
+
+/// The comment on an attachment's rules, without the quotes of a script: `name: "net" id: "c1"`.
+pub fn comment(network: &str, container_id: &str) -> String {
+    format!("name: {network:?} id: {container_id:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_references() {
+        // From the reference's own tests (pkg/utils/utils_test.go).
+        assert_eq!(chain_name("", "test", "1234"), "CNI-2bbe0c48b91a7d1b8a6753a8");
+        assert_eq!(chain_name("PREFIX-", "test", "1234"), "CNI-PREFIX-2bbe0c48b91a7d1b8");
+        assert_eq!(comment("net", "c1"), r#"name: "net" id: "c1""#);
+    }
+}

@@ -1,0 +1,111 @@
+//! `ipMasq` and `macspoofchk`: the rules of an attachment, in either backend, and what the reference left of its own.
+
+mod iptables_masquerade;
+mod leftovers;
+mod masquerade;
+mod spoof;
+
+use cni::{Attachment, Error, ErrorCode, IpConfig};
+use netlink::MacAddr;
+use nft::Nft;
+use pod::Owner;
+
+use crate::config::{Config, MasqueradeBackend};
+
+/// What an attachment's rules are about.
+pub struct Subject<'a> {
+    /// The attachment.
+    pub owner: &'a Owner,
+    /// The pod's MAC.
+    pub mac: MacAddr,
+    /// The pod's addresses.
+    pub ips: &'a [IpConfig],
+}
+
+/// Makes the rules that the config asks for.
+///
+/// # Errors
+/// The kernel's or iptables'; what was made so far stays, for [`remove`].
+pub fn add(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
+    if config.mac_spoof_check {
+        spoof::add(&mut open()?, subject).map_err(|e| failed("macspoofchk", e))?;
+    }
+    match masquerade_backend(config)? {
+        None => Ok(()),
+        Some(MasqueradeBackend::Nftables) => masquerade::add(&mut open()?, subject).map_err(|e| failed("ipMasq", e)),
+        Some(MasqueradeBackend::Iptables) => iptables_masquerade::add(subject).map_err(|e| failed("ipMasq", e)),
+    }
+}
+
+/// Finds a rule that the config asks for and that is not there, or not as [`add`] made it.
+///
+/// # Errors
+/// What is missing.
+pub fn check(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
+    if config.mac_spoof_check {
+        spoof::check(&mut open()?, subject)?;
+    }
+    match masquerade_backend(config)? {
+        None => Ok(()),
+        Some(MasqueradeBackend::Nftables) => masquerade::check(&mut open()?, subject),
+        Some(MasqueradeBackend::Iptables) => iptables_masquerade::check(subject),
+    }
+}
+
+/// Removes every rule of the attachment, whatever the config says now. `ips` is where they are looked for first.
+///
+/// # Errors
+/// The kernel's or iptables'.
+pub fn remove(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
+    // No nf_tables in the kernel, or none in this user namespace: no rule of ours, and none of the reference's in it.
+    if let Ok(mut nft) = Nft::open() {
+        spoof::remove(&mut nft, &owner.host_name()).map_err(|e| failed("macspoofchk", e))?;
+        if masquerade::remove(&mut nft, owner, ips).map_err(|e| failed("ipMasq", e))? {
+            return Ok(());
+        }
+        leftovers::remove_nft(&mut nft, owner).map_err(|e| failed("the rules of another bridge plugin", e))?;
+    }
+    iptables_masquerade::remove(owner).map_err(|e| failed("ipMasq", e))
+}
+
+/// Removes the rules of `network` whose owner is not in `valid`.
+///
+/// # Errors
+/// The kernel's.
+pub fn remove_unowned(network: &str, valid: &[Attachment]) -> Result<(), Error> {
+    let Ok(mut nft) = Nft::open() else { return Ok(()) };
+    let is_valid = |owner: &Owner| owner.network != network || valid.contains(&owner.attachment);
+    let spoof = spoof::retain(&mut nft, is_valid).map_err(|e| failed("macspoofchk", e));
+    masquerade::retain(&mut nft, is_valid).map_err(|e| failed("ipMasq", e)).and(spoof)
+}
+
+/// Whether rules that the config asks for can be made at all.
+///
+/// # Errors
+/// Code 50 with what is missing.
+pub fn status(config: &Config) -> Result<(), Error> {
+    let needed = config.mac_spoof_check || masquerade_backend(config)? == Some(MasqueradeBackend::Nftables);
+    if needed {
+        open().map_err(|e| Error { code: ErrorCode::NOT_AVAILABLE, ..e })?;
+    }
+    Ok(())
+}
+
+/// The backend for `ipMasq`: the one the config names, else ours where the kernel has it.
+fn masquerade_backend(config: &Config) -> Result<Option<MasqueradeBackend>, Error> {
+    if !config.masquerade || config.ipam.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(config.masquerade_backend.unwrap_or_else(|| match Nft::open() {
+        Ok(_) => MasqueradeBackend::Nftables,
+        Err(_) => MasqueradeBackend::Iptables,
+    })))
+}
+
+fn open() -> Result<Nft, Error> {
+    Nft::open().map_err(|e| failed("nf_tables", e))
+}
+
+fn failed(what: &str, error: impl std::fmt::Display) -> Error {
+    Error::new(ErrorCode::INTERNAL, format!("{what}: {error}"))
+}
