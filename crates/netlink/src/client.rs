@@ -83,19 +83,19 @@ impl Netlink {
 
     /// Asks for one object. An object that is not there is [`Error::NotFound`].
     pub(crate) fn fetch(&self, message: &RouteNetlinkMessage, operation: &dyn fmt::Display) -> Result<Packet, Error> {
-        self.fetch_flagged(message, 0, operation)
+        self.query(message, 0, operation)?.ok_or_else(|| broken(operation, "the kernel's answer holds nothing"))
     }
 
-    /// The same with `NLM_F_*` flags. Traffic control answers whoever asks only where `NLM_F_ECHO` is set.
-    pub(crate) fn fetch_flagged(
+    /// The same with `NLM_F_*` flags, for a question that may be answered by an acknowledgement alone: `None`.
+    pub(crate) fn query(
         &self,
         message: &RouteNetlinkMessage,
         flags: u16,
         operation: &dyn fmt::Display,
-    ) -> Result<Packet, Error> {
+    ) -> Result<Option<Packet>, Error> {
         let mut found = None;
         self.exchange(Packet::request(message, NLM_F_REQUEST | flags), operation, |packet| found = Some(packet))?;
-        found.ok_or_else(|| broken(operation, "the kernel's answer holds nothing"))
+        Ok(found)
     }
 
     /// Asks for all objects of a kind, each read by `parse`; those it gives `None` for are left out. A listing that

@@ -11,6 +11,7 @@
 //! | `packet.rs` | raw messages and attributes |
 //! | `link.rs`, `link/` | interfaces: reading, creating, changing, deleting |
 //! | `address.rs`, `route.rs`, `vlan.rs` | addresses, routes, VLANs of bridge ports |
+//! | `qdisc.rs`, `qdisc/` | traffic control: queueing disciplines, HTB classes, u32 filters |
 //! | `wait.rs` | waiting for the kernel's own events |
 //! | `sysctl.rs` | what has no netlink message: `/proc/sys/net` |
 
@@ -21,6 +22,7 @@ mod link;
 mod mac;
 mod namespace;
 mod packet;
+mod qdisc;
 mod route;
 mod sysctl;
 mod vlan;
@@ -30,11 +32,12 @@ pub use address::{Address, NewAddress};
 pub use client::Netlink;
 pub use error::{Error, Refusal};
 pub use link::{
-    AddrGenMode, BridgePort, Link, LinkChange, LinkKind, LinkRef, NewBridge, NewVeth, OperState, PortChange, PortState,
-    VethHost, VethPeer,
+    AddrGenMode, BridgePort, Link, LinkChange, LinkKind, LinkRef, NewBridge, NewIfb, NewVeth, OperState, PortChange,
+    PortState, VethHost, VethPeer,
 };
 pub use mac::{MacAddr, ParseMacError};
 pub use namespace::Namespace;
+pub use qdisc::{Filter, Handle, HtbClass, Qdisc, Rate, Side, SubnetFilter};
 pub use route::{Family, Route};
 pub use sysctl::{Setting, Sysctl};
 pub use vlan::PortVlan;

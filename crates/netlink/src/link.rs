@@ -12,7 +12,7 @@ use netlink_packet_route::{
 };
 
 pub use change::{LinkChange, PortChange};
-pub use create::{NewBridge, NewVeth, VethHost, VethPeer};
+pub use create::{NewBridge, NewIfb, NewVeth, VethHost, VethPeer};
 
 use crate::{Error, MacAddr, Netlink};
 
@@ -45,6 +45,10 @@ pub struct Link {
     pub promiscuity: u32,
     /// Whether an operator switched promiscuous mode on (`IFF_PROMISC`).
     pub promiscuous: bool,
+    /// Whether an operator asked for all multicast frames (`IFF_ALLMULTI`).
+    pub all_multicast: bool,
+    /// How many packets may wait to be sent (`IFLA_TXQLEN`).
+    pub tx_queue_len: u32,
     /// The alias (`IFLA_IFALIAS`).
     pub alias: Option<String>,
     /// Its settings as a bridge's port, where it is one.

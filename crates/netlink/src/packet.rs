@@ -99,6 +99,10 @@ impl<'a> Attribute<'a> {
         to_u32(self.value)
     }
 
+    pub fn u32_at(self, offset: usize) -> Option<u32> {
+        self.value.get(offset..offset + 4).and_then(to_u32)
+    }
+
     pub fn i32(self) -> Option<i32> {
         self.value.try_into().ok().map(i32::from_ne_bytes)
     }

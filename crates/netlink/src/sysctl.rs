@@ -89,15 +89,20 @@ impl Sysctl {
         match self.read()? {
             None => Ok(Setting::Missing),
             Some(current) if current == value => Ok(Setting::AlreadySet),
-            Some(_) => match fs::OpenOptions::new()
-                .write(true)
-                .open(&self.path)
-                .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
-            {
-                Ok(()) => Ok(Setting::Written),
-                Err(error) if is_missing(&error) => Ok(Setting::Missing),
-                Err(error) => Err(self.failed("set", &format!(" to {value:?}"), error)),
-            },
+            Some(_) => self.write(value),
+        }
+    }
+
+    /// Sets it without reading it first, for those that can only be written (`ipv4/route/flush`).
+    ///
+    /// # Errors
+    /// As [`Sysctl::set`].
+    pub fn write(&self, value: &str) -> Result<Setting, Error> {
+        let file = fs::OpenOptions::new().write(true).open(&self.path);
+        match file.and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes())) {
+            Ok(()) => Ok(Setting::Written),
+            Err(error) if is_missing(&error) => Ok(Setting::Missing),
+            Err(error) => Err(self.failed("set", &format!(" to {value:?}"), error)),
         }
     }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{
-        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
-        InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+        AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InetDevConf, InfoBridge, InfoBridgePort, InfoData,
+        InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
     },
 };
 
@@ -31,6 +31,10 @@ pub struct LinkChange {
     pub alias: Option<String>,
     /// Promiscuous mode (`IFF_PROMISC`).
     pub promiscuous: Option<bool>,
+    /// Whether it takes in all multicast frames (`IFF_ALLMULTI`).
+    pub all_multicast: Option<bool>,
+    /// How many packets may wait to be sent (`IFLA_TXQLEN`).
+    pub tx_queue_len: Option<u32>,
     /// The index of the bridge it becomes a port of; 0 takes it out.
     pub master: Option<u32>,
     /// Settings as a bridge's port.
@@ -40,6 +44,9 @@ pub struct LinkChange {
     /// How IPv6 link-local addresses are made from now on. The kernel applies this last: set it in a change of its
     /// own before the one that switches the interface on.
     pub addr_gen_mode: Option<AddrGenMode>,
+    /// True switches on that IPv4 addresses are announced by gratuitous ARP when the link comes up or its MAC is set
+    /// (`IPV4_DEVCONF_ARP_NOTIFY`, the sysctl `arp_notify`).
+    pub arp_notify: bool,
 }
 
 /// What to change of a bridge's port; what is `None` stays as it is.
@@ -117,7 +124,11 @@ impl Netlink {
 impl LinkChange {
     fn message(&self) -> LinkMessage {
         let mut message = LinkMessage::default();
-        for (wanted, flag) in [(self.up, LinkFlags::Up), (self.promiscuous, LinkFlags::Promisc)] {
+        for (wanted, flag) in [
+            (self.up, LinkFlags::Up),
+            (self.promiscuous, LinkFlags::Promisc),
+            (self.all_multicast, LinkFlags::Allmulti),
+        ] {
             if let Some(on) = wanted {
                 message.header.change_mask |= flag;
                 message.header.flags.set(flag, on);
@@ -126,13 +137,21 @@ impl LinkChange {
         let attributes = &mut message.attributes;
         attributes.extend(self.name.clone().map(LinkAttribute::IfName));
         attributes.extend(self.mtu.map(LinkAttribute::Mtu));
+        attributes.extend(self.tx_queue_len.map(LinkAttribute::TxQueueLen));
         attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec())));
         attributes.extend(self.alias.clone().map(LinkAttribute::IfAlias));
         attributes.extend(self.master.map(LinkAttribute::Controller));
+        let mut settings = Vec::new();
+        if self.arp_notify {
+            let mut conf = InetDevConf::default();
+            conf.arp_notify = 1;
+            settings.push(AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(conf)]));
+        }
         if let Some(mode) = self.addr_gen_mode {
-            attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
-                mode.into(),
-            )])]));
+            settings.push(AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(mode.into())]));
+        }
+        if !settings.is_empty() {
+            attributes.push(LinkAttribute::AfSpecUnspec(settings));
         }
         let mut info = Vec::new();
         if let Some(on) = self.vlan_filtering {
@@ -164,11 +183,14 @@ impl fmt::Display for LinkChange {
             self.mac.map(|mac| format!("mac {mac}")),
             self.alias.as_ref().map(|alias| format!("alias {alias:?}")),
             self.promiscuous.map(|wanted| format!("promiscuous {}", on(wanted))),
+            self.all_multicast.map(|wanted| format!("all multicast {}", on(wanted))),
+            self.tx_queue_len.map(|packets| format!("txqueuelen {packets}")),
             self.master.map(|master| format!("master #{master}")),
             port.hairpin.map(|wanted| format!("hairpin {}", on(wanted))),
             port.isolated.map(|wanted| format!("isolated {}", on(wanted))),
             self.vlan_filtering.map(|wanted| format!("vlan filtering {}", on(wanted))),
             self.addr_gen_mode.map(|mode| format!("address generation {mode:?}")),
+            self.arp_notify.then(|| "ARP announcements on".to_owned()),
         ];
         f.write_str(&changes.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }

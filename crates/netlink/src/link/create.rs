@@ -1,4 +1,4 @@
-//! Creating bridges and veth pairs, each with one `RTM_NEWLINK`.
+//! Creating bridges, veth pairs and ifb devices, each with one `RTM_NEWLINK`.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -68,7 +68,34 @@ pub struct VethPeer<'a> {
     pub namespace: &'a Namespace,
 }
 
+/// An intermediate functional block to create: a device through which another's incoming packets are led, to be shaped.
+#[derive(Debug, Clone)]
+pub struct NewIfb<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The MTU in bytes.
+    pub mtu: u32,
+    /// How many packets may wait in it; the kernel's own 32 is too few for a shaped link.
+    pub tx_queue_len: u32,
+    /// Whether it is switched on at once.
+    pub up: bool,
+}
+
 impl Netlink {
+    /// Creates an ifb device.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] for a name that is taken, by whatever kind of interface; `Operation not supported` where the
+    /// kernel has no `ifb` module.
+    pub fn create_ifb(&self, ifb: &NewIfb<'_>) -> Result<(), Error> {
+        check_name(ifb.name)?;
+        let mut message = named(ifb.name, None, Some(ifb.mtu), ifb.up);
+        message.attributes.push(LinkAttribute::TxQueueLen(ifb.tx_queue_len));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Ifb)]));
+        self.create(message, &format_args!("create ifb {}", ifb.name))
+            .map_err(|error| error.hint(libc::EOPNOTSUPP, "this kernel has no ifb module"))
+    }
+
     /// Creates a bridge. Of several that try at once one succeeds, and the others get [`Error::Exists`].
     ///
     /// # Errors

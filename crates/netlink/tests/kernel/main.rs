@@ -10,6 +10,7 @@ mod changes;
 mod churn;
 mod harness;
 mod namespaces;
+mod qdiscs;
 mod routes;
 mod sysctls;
 mod veths;
