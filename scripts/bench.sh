@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Benchmarks podlink's plugins against the Go reference in /usr/lib/cni (or $PODLINK_REFERENCE_DIR), as root.
-# usage: scripts/bench.sh [--rounds N] [--at-most VERB=RATIO]...
+# usage: scripts/bench.sh [--rounds N] [--at-most CASE:VERB=RATIO]...   (cases: plain, ipMasq)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH

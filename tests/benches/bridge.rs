@@ -1,9 +1,10 @@
-//! The bridge plugin against the Go reference: ADD and DEL of a gateway network with host-local addresses.
+//! The bridge plugin against the Go reference: ADD and DEL of a gateway network with host-local addresses, without and
+//! with masquerading (ours in nf_tables, the reference's in iptables).
 //!
 //! Run by scripts/bench.sh. Each round times both implementations, the one after the other in turns, so that what
 //! else the machine does hits both; ratios of medians are what counts, times differ from machine to machine.
 //!
-//! usage: bridge [--rounds N] [--at-most VERB=RATIO]...
+//! usage: bridge [--rounds N] [--at-most CASE:VERB=RATIO]...
 
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
@@ -24,9 +25,9 @@ struct Side {
 }
 
 impl Side {
-    fn new(name: &'static str, bins: BinDir, subnet: &str) -> Side {
+    fn new(name: &'static str, bins: BinDir, subnet: &str, masquerade: bool) -> Side {
         let config = json!({
-            "cniVersion": "1.0.0", "name": name, "type": "bridge", "bridge": name, "isGateway": true,
+            "cniVersion": "1.0.0", "name": name, "type": "bridge", "bridge": name, "isGateway": true, "ipMasq": masquerade,
             "ipam": { "type": "host-local", "subnet": subnet, "routes": [{ "dst": "0.0.0.0/0" }] },
         });
         Side { name, bins, config, add: Vec::new(), del: Vec::new() }
@@ -77,43 +78,47 @@ fn main() -> ExitCode {
         match (argument.as_str(), arguments.next()) {
             ("--rounds", Some(n)) => rounds = n.parse().unwrap_or_else(|e| panic!("--rounds {n}: {e}")),
             ("--at-most", Some(limit)) => {
-                let (verb, ratio) = limit.split_once('=').unwrap_or_else(|| panic!("--at-most wants VERB=RATIO"));
-                limits.push((verb.to_owned(), ratio.parse().unwrap_or_else(|e| panic!("--at-most {limit}: {e}"))));
+                let (what, ratio) = limit.split_once('=').unwrap_or_else(|| panic!("--at-most wants CASE:VERB=RATIO"));
+                limits.push((what.to_owned(), ratio.parse().unwrap_or_else(|e| panic!("--at-most {limit}: {e}"))));
             }
-            _ => panic!("usage: bridge [--rounds N] [--at-most VERB=RATIO]..."),
-        }
-    }
-
-    let node = Node::new();
-    let mut ours = Side::new("ours", BinDir::ours(), "10.1.0.0/16");
-    let mut reference = Side::new("reference", BinDir::reference(), "10.2.0.0/16");
-    for round in 0..WARM_UP + rounds {
-        let counted = round >= WARM_UP;
-        if round % 2 == 0 {
-            ours.round(&node, counted);
-            reference.round(&node, counted);
-        } else {
-            reference.round(&node, counted);
-            ours.round(&node, counted);
+            _ => panic!("usage: bridge [--rounds N] [--at-most CASE:VERB=RATIO]..."),
         }
     }
 
     println!("bridge, isGateway, host-local; {rounds} rounds; median (quartiles) in ms\n");
-    println!("| verb | podlink | reference | ratio |");
-    println!("| --- | --- | --- | --- |");
+    println!("| case | verb | podlink | reference | ratio |");
+    println!("| --- | --- | --- | --- | --- |");
     let mut exceeded = false;
-    for (verb, ours, reference) in
-        [("ADD", &mut ours.add, &mut reference.add), ("DEL", &mut ours.del, &mut reference.del)]
-    {
-        let ratio = quantile(ours, 0.5) / quantile(reference, 0.5);
-        let show = |times: &mut [Duration]| {
-            format!("{:.2} ({:.2}–{:.2})", quantile(times, 0.5), quantile(times, 0.25), quantile(times, 0.75))
-        };
-        println!("| {verb} | {} | {} | {ratio:.2} |", show(ours), show(reference));
-        for (_, limit) in limits.iter().filter(|(limited, limit)| limited == verb && ratio > *limit) {
-            eprintln!("{verb}: the ratio {ratio:.2} is above {limit}");
-            exceeded = true;
+    for (case, masquerade) in [("plain", false), ("ipMasq", true)] {
+        let (mut ours, mut reference) = measure(rounds, masquerade);
+        for (verb, ours, reference) in
+            [("ADD", &mut ours.add, &mut reference.add), ("DEL", &mut ours.del, &mut reference.del)]
+        {
+            let ratio = quantile(ours, 0.5) / quantile(reference, 0.5);
+            println!("| {case} | {verb} | {} | {} | {ratio:.2} |", spread(ours), spread(reference));
+            for (_, limit) in limits.iter().filter(|(what, at_most)| *what == format!("{case}:{verb}") && ratio > *at_most) {
+                eprintln!("{case}:{verb}: the ratio {ratio:.2} is above {limit}");
+                exceeded = true;
+            }
         }
     }
     if exceeded { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn measure(rounds: usize, masquerade: bool) -> (Side, Side) {
+    let node = Node::new();
+    let mut ours = Side::new("ours", BinDir::ours(), "10.1.0.0/16", masquerade);
+    let mut reference = Side::new("reference", BinDir::reference(), "10.2.0.0/16", masquerade);
+    for round in 0..WARM_UP + rounds {
+        let mut sides = [&mut ours, &mut reference];
+        if round % 2 == 1 {
+            sides.reverse();
+        }
+        sides.into_iter().for_each(|side| side.round(&node, round >= WARM_UP));
+    }
+    (ours, reference)
+}
+
+fn spread(times: &mut [Duration]) -> String {
+    format!("{:.2} ({:.2}–{:.2})", quantile(times, 0.5), quantile(times, 0.25), quantile(times, 0.75))
 }

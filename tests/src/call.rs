@@ -110,6 +110,11 @@ impl<'node> Call<'node> {
         command
     }
 
+    /// The node it runs on.
+    pub(crate) fn node(&self) -> &'node Node {
+        self.node
+    }
+
     /// The bytes for stdin.
     pub fn input(&self) -> &[u8] {
         &self.stdin

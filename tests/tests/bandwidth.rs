@@ -44,7 +44,7 @@ fn shape(at: &Attached) -> Value {
 /// Payload is 94 to 96 % of what the limit counts; the issue allows 10 %.
 #[track_caller]
 fn assert_rate(measured: f64, asked: f64) {
-    assert!((0.90..=1.02).contains(&(measured / asked)), "asked for {asked:.0} bit/s, measured {measured:.0}");
+    assert!((0.90..=1.10).contains(&(measured / asked)), "asked for {asked:.0} bit/s, measured {measured:.0}");
 }
 
 #[track_caller]
@@ -65,7 +65,8 @@ fn both_directions_have_the_rate_asked_for() {
     for (device, bytes) in [(at.port_name(), 2_500_000), (ifb, 1_500_000)] {
         let (kind, qdisc) = at.root_qdisc(&device);
         assert_eq!((kind.as_str(), &qdisc["options"]["rate"]), ("tbf", &json!(bytes)), "{qdisc}");
-        assert_eq!(qdisc["options"]["lat"], 25_000, "{qdisc}");
+        let latency = qdisc["options"]["lat"].as_u64();
+        assert!(latency.is_some_and(|us| (24_990..=25_010).contains(&us)), "{qdisc}");
     }
 }
 
@@ -74,7 +75,7 @@ fn a_burst_and_a_latency_of_ones_own_reach_the_kernel() {
     let at = attached();
     chained(&at, json!({ "ingressRate": 8_000_000, "ingressBurst": 262_144, "latency": 40 })).add().success();
     let (_, qdisc) = at.root_qdisc(&at.port_name());
-    assert_eq!((&qdisc["options"]["burst"], &qdisc["options"]["lat"]), (&json!("32Kb/1"), &json!(40_000)), "{qdisc}");
+    assert_eq!((&qdisc["options"]["burst"], &qdisc["options"]["lat"]), (&json!(32_768), &json!(40_000)), "{qdisc}");
     assert!(ifbs(&at).is_empty(), "no egress, no ifb");
 }
 
@@ -185,16 +186,16 @@ fn check_finds_every_drift() {
     let drifts: [Drift; 9] = [
         ("rate", |at, _| {
             let port = at.port_name();
-            sh(at, format!("tc qdisc replace dev {port} root handle 1: tbf rate 9mbit burst 20000 latency 25ms"));
+            sh(at, format!("tc qdisc replace dev {port} root handle 1: tbf rate 9mbit burst 65536 latency 25ms"));
         }),
         ("burst", |at, _| {
             let port = at.port_name();
-            sh(at, format!("tc qdisc replace dev {port} root handle 1: tbf rate 8mbit burst 40000 latency 25ms"));
+            sh(at, format!("tc qdisc replace dev {port} root handle 1: tbf rate 8mbit burst 131072 latency 25ms"));
         }),
         ("a pfifo qdisc", |at, _| sh(at, format!("tc qdisc replace dev {} root handle 2: pfifo", at.port_name()))),
         ("found", |at, _| sh(at, format!("tc qdisc del dev {} root", at.port_name()))),
         ("rate", |at, ifb| {
-            sh(at, format!("tc qdisc replace dev {ifb} root handle 1: tbf rate 9mbit burst 20000 latency 25ms"));
+            sh(at, format!("tc qdisc replace dev {ifb} root handle 1: tbf rate 9mbit burst 65536 latency 25ms"));
         }),
         ("an ifb device", |at, ifb| sh(at, format!("ip link del {ifb}"))),
         ("down", |at, ifb| sh(at, format!("ip link set {ifb} down"))),
@@ -378,29 +379,47 @@ fn a_failed_add_leaves_nothing() {
 }
 
 #[test]
-fn an_add_killed_at_any_request_is_cleaned_by_del_and_by_another_add() {
+fn a_call_killed_at_any_request_is_finished_by_the_next() {
     let at = attached();
     let call = chained(&at, json!({ "egressRate": 8_000_000, "ingressRate": 8_000_000 }));
+    let requests = "sendto,sendmsg";
     let mut killed = 0;
-    loop {
-        let inject = format!("inject=sendto,sendmsg:signal=KILL:when={}", killed + 1);
-        let plain = call.command("ADD");
-        let mut command = std::process::Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=sendto,sendmsg", "-e", &inject]);
-        command.arg(plain.get_program()).env_clear();
-        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let finished = at.finish(&mut command, call.input());
-        if finished.code == Some(0) {
-            break;
-        }
+    while call.killed_at("ADD", requests, killed + 1) {
         killed += 1;
         if killed % 2 == 0 {
             let result = call.add().success();
             call.clone().prev_result(&result).check().success();
         }
         call.del().success();
-        assert!(ifbs(&at).is_empty(), "killed at request {killed}");
+        assert!(ifbs(&at).is_empty(), "killed at request {killed} of ADD");
     }
-    assert!(killed >= 9, "only {killed} requests were seen");
-    call.del().success();
+    assert!(killed >= 9, "only {killed} requests of ADD were seen");
+    let mut killed = 0;
+    while call.killed_at("DEL", requests, killed + 1) {
+        killed += 1;
+        call.del().success();
+        assert!(ifbs(&at).is_empty(), "killed at request {killed} of DEL");
+        call.add().success();
+    }
+    assert!(killed >= 3, "only {killed} requests of DEL were seen");
+}
+
+#[test]
+fn many_at_once_do_not_disturb_each_other() {
+    let at = attached();
+    let pods: Vec<_> = (0..30).map(|number| at.pod(&format!("p{number}"))).collect();
+    std::thread::scope(|scope| {
+        for pod in &pods {
+            let at = &at;
+            scope.spawn(move || {
+                let bridged = at.typed(&at.config).pod(pod).add().success();
+                let keys = config(json!({ "egressRate": 8_000_000, "ingressRate": 8_000_000 }));
+                let call = at.typed(&keys).pod(pod).prev_result(&bridged);
+                let result = call.add().success();
+                call.clone().prev_result(&result).check().success();
+                call.del().success();
+            });
+        }
+    });
+    assert!(ifbs(&at).is_empty());
 }

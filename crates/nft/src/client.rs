@@ -148,7 +148,7 @@ impl Ack {
             };
             for attribute in Attributes(request.get(skip..).unwrap_or_default()) {
                 match attribute.kind {
-                    1 => ack.detail = attribute.str().map(str::to_owned),
+                    1 => ack.detail = attribute.str().map(|text| format!("kernel: {text}")),
                     2 => {
                         let offset = attribute.value.try_into().ok().map(u32::from_ne_bytes);
                         ack.offset = offset.and_then(|offset| usize::try_from(offset).ok());

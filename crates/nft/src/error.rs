@@ -147,7 +147,7 @@ pub struct Refusal {
     pub index: Option<usize>,
     /// The error number, positive, as in `errno(3)`.
     pub errno: i32,
-    /// The kernel's own words (extended acknowledgement), where it has any.
+    /// The kernel's own words (extended acknowledgement), or what was found instead, where there is either.
     pub detail: Option<String>,
 }
 
@@ -158,7 +158,7 @@ impl Refusal {
             errno => Errno::from_raw(errno).desc(),
         };
         match &self.detail {
-            Some(detail) => format!("{errno}; kernel: {detail}"),
+            Some(detail) => format!("{errno}; {detail}"),
             None => errno.to_owned(),
         }
     }

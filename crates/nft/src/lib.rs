@@ -39,8 +39,11 @@ pub use table::{Family, Table};
 pub use transaction::Transaction;
 pub use value::{FieldType, Key, Value, proto};
 
-/// The longest comment or owner, in bytes (`NFT_USERDATA_MAXLEN` less its framing).
-pub const MAX_COMMENT: usize = 253;
+/// The longest comment or owner, in bytes.
+///
+/// `NFT_USERDATA_MAXLEN` would leave 253, but the kernel counts an element's user data and its own byte in 8 bits: of
+/// 252 it refuses the element, with 253 it forgets the owner without a word (seen on 6.18).
+pub const MAX_COMMENT: usize = 250;
 
 /// `NFTNL_UDATA_RULE_COMMENT`, `NFTNL_UDATA_SET_ELEM_COMMENT`, `NFTNL_UDATA_CHAIN_COMMENT`.
 pub(crate) const UDATA_COMMENT: u8 = 0;

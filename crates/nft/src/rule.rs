@@ -12,7 +12,7 @@ use crate::{
 
 /// A rule to add: conditions, all of which must hold, and actions, in the order of the calls.
 ///
-/// ```
+/// ```no_run
 /// use nft::{Rule, Selector, Value, proto};
 /// let rule = Rule::new()
 ///     .eq(Selector::IifName, "cni0")

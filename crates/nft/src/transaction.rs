@@ -28,7 +28,7 @@ use crate::{
 ///
 /// Shown (`Display`) as `nft` commands, one a line; [`Transaction::to_bytes`] is what would be sent.
 ///
-/// ```
+/// ```no_run
 /// use nft::{Chain, ChainType, Element, Family, FieldType, Hook, Rule, Selector, Set, Table, Transaction, priority};
 /// const MASQ: Table = Table::new(Family::Inet, "podlink_masq");
 /// let mut tx = Transaction::new();
@@ -127,8 +127,7 @@ impl Transaction {
     }
 
     /// Adds a chain. One that is there keeps its rules and gets this policy; a base chain that is there with another
-    /// type, hook or priority is [`Error::Exists`](crate::Error::Exists) (or, on some kernels,
-    /// [`Error::Unsupported`](crate::Error::Unsupported)).
+    /// type, hook or priority is [`Error::Exists`](crate::Error::Exists).
     pub fn add_chain(&mut self, table: &Table, chain: Chain) -> &mut Transaction {
         self.push(Operation::AddChain { table: table.clone(), chain, exclusive: false })
     }
@@ -188,7 +187,7 @@ impl Transaction {
     }
 
     /// Adds a set or map. One that is there must be of the same types, else [`Error::Exists`](crate::Error::Exists)
-    /// (kernels before 6.? do not look).
+    /// (kernels before 6.2 do not look).
     pub fn add_set(&mut self, table: &Table, set: Set) -> &mut Transaction {
         self.push(Operation::AddSet { table: table.clone(), set, exclusive: false })
     }
@@ -282,3 +281,6 @@ impl Transaction {
         self.encode(&Options::default()).bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

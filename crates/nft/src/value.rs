@@ -189,7 +189,7 @@ impl Value {
         }
     }
 
-    /// The bytes as a register holds them, [`FieldType::len`] of them.
+    /// The bytes as a register holds them, [`FieldType::size`] of them.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Value::Ipv4(address) => address.octets().to_vec(),

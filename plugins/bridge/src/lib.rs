@@ -105,11 +105,15 @@ impl Plugin for Bridge {
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
         let ipam = config::ipam_type(&call.network)?;
         let host = open_host()?;
-        // The link first: an address must not be given to another pod while this one can still use it.
-        port::delete(&host, call)?;
         // A result that cannot be read tells nothing, and must not keep the pod from going.
         let ips = call.network.config.prev_result().ok().flatten().unwrap_or_default().ips;
-        rules::remove(&owner(call), &ips)?;
+        // The kernel makes both wait for its grace periods, 15 ms each: at the same time.
+        let (unlinked, unruled) = std::thread::scope(|scope| {
+            let rules = scope.spawn(|| rules::remove(&owner(call), &ips));
+            (port::delete(&host, call), rules.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        // Only then the address: it must not be given to another pod while this one can still use it.
+        unlinked.and(unruled)?;
         match ipam {
             Some(plugin) => Delegate::find(&call.network, &plugin)?.del(),
             None => Ok(()),

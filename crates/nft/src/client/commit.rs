@@ -4,9 +4,9 @@ use nix::libc;
 
 use super::{ATTEMPTS, Ack, Nft, objected};
 use crate::{
-    error::{Error, Missing},
+    error::{Error, Missing, Refusal},
     table::{Family, Table},
-    transaction::{Batch, Options, Transaction},
+    transaction::{Batch, Operation, Options, Transaction},
 };
 
 /// What the kernel made of a batch.
@@ -98,8 +98,39 @@ impl Nft {
             let others = refused.iter().find(|(position, ack)| !(ack.errno == libc::ENOENT && may_miss(*position)));
             match others {
                 None if skip.len() > before => {}
-                _ => return Err(failure(transaction, &batch, others.or(refused.first()))),
+                _ => {
+                    let error = failure(transaction, &batch, others.or(refused.first()));
+                    return Err(self.explain(transaction, error, others.or(refused.first()), &batch));
+                }
             }
+        }
+    }
+
+    /// Current kernels refuse to move a base chain to another hook or priority as "not supported", as they do a chain
+    /// in a family they lack. A look at what is there tells the two apart.
+    fn explain(
+        &mut self,
+        transaction: &Transaction,
+        error: Error,
+        refused: Option<&(usize, Ack)>,
+        batch: &Batch,
+    ) -> Error {
+        let unit = refused.and_then(|(position, _)| batch.units.get(*position));
+        let operation = unit.and_then(|unit| transaction.operation(unit.operation));
+        let (Error::Unsupported { .. }, Some(Operation::AddChain { table, chain, .. })) = (&error, operation) else {
+            return error;
+        };
+        match self.chain(table, &chain.name) {
+            Ok(Some(there)) if there.base != chain.base => {
+                let found = there.base.map_or_else(|| "no base chain".to_owned(), |base| base.to_string());
+                Error::Exists(Box::new(Refusal {
+                    operation: operation.map(|operation| operation.brief(None)).unwrap_or_default(),
+                    index: unit.map(|unit| unit.operation),
+                    errno: libc::EEXIST,
+                    detail: Some(format!("the chain is there and differs: {found}")),
+                }))
+            }
+            _ => error,
         }
     }
 
@@ -169,4 +200,86 @@ fn failure(transaction: &Transaction, batch: &Batch, refused: Option<&(usize, Ac
     let element = element.map(|element| element + unit.first_element);
     let text = transaction.operation(unit.operation).map(|operation| operation.brief(element)).unwrap_or_default();
     Error::refused(ack.clone().refusal(text, Some(unit.operation)), missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+    use crate::{Chain, Element, FieldType, Rule, Set};
+
+    const T: Table = Table::new(Family::Inet, "t");
+
+    /// Runs in a network namespace that ends with the test.
+    fn in_namespace(test: impl FnOnce() + Send + 'static) {
+        std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("this test makes a network namespace: run it as root");
+            test();
+        })
+        .join()
+        .unwrap();
+    }
+
+    fn pods(range: std::ops::Range<u32>) -> Vec<Element> {
+        range.map(|last| Element::new(Ipv4Addr::from(0x0a00_0000 + last))).collect()
+    }
+
+    #[test]
+    fn destroy_works_on_kernels_that_have_no_such_message() {
+        in_namespace(|| {
+            let mut nft = Nft::open().unwrap();
+            nft.no_destroy = true;
+            let mut setup = Transaction::new();
+            setup
+                .add_table(&T)
+                .add_chain(&T, Chain::regular("c"))
+                .add_rule(&T, "c", Rule::new().accept())
+                .add_set(&T, Set::new("pods", [FieldType::Ipv4Addr]))
+                .add_elements(&T, "pods", pods(1..5));
+            nft.commit(&setup).unwrap();
+            let mut tx = Transaction::new();
+            tx.destroy_elements(&T, "pods", pods(3..9)).destroy_chain(&T, "d").destroy_rule(&T, "c", 99);
+            nft.commit(&tx).unwrap();
+            assert_eq!(nft.elements(&T, "pods").unwrap().len(), 2);
+
+            // Another error in the same transaction is not lost among what may be missing.
+            tx.delete_set(&T, "nothing");
+            let error = nft.commit(&tx).unwrap_err();
+            assert_eq!(error.missing(), Some(Missing::Set));
+
+            let mut tx = Transaction::new();
+            tx.destroy_chain(&T, "c").destroy_set(&T, "pods").destroy_table(&T);
+            nft.commit(&tx).unwrap();
+            nft.commit(&tx).unwrap();
+            assert!(!nft.has_table(&T).unwrap());
+        });
+    }
+
+    #[test]
+    fn answers_to_an_earlier_batch_are_not_taken_for_this_one() {
+        in_namespace(|| {
+            let mut nft = Nft::open().unwrap();
+            let mut tx = Transaction::new();
+            tx.delete_table(&T);
+            let stale = tx.encode(&Options { seq: nft.next_seq(3), ..Options::default() });
+            nft.send(&stale.bytes).unwrap();
+            let mut tx = Transaction::new();
+            tx.add_table(&T);
+            nft.commit(&tx).unwrap();
+            assert!(nft.has_table(&T).unwrap());
+        });
+    }
+
+    #[test]
+    fn an_empty_transaction_sends_nothing() {
+        in_namespace(|| {
+            let mut nft = Nft::open().unwrap();
+            let before = nft.generation().unwrap();
+            nft.commit(&Transaction::new()).unwrap();
+            assert_eq!(nft.generation().unwrap(), before);
+        });
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) fn decode(element: Attributes<'_>) -> Expr {
     known(name, data).unwrap_or_else(|| Expr::Other { name: name.to_owned(), data: data.0.to_vec() })
 }
 
-/// The attributes of an expression. A closure each for its three kinds would borrow no less.
+/// The attributes of an expression, read by number.
 struct Fields<'a>(Attributes<'a>);
 
 impl<'a> Fields<'a> {

@@ -114,8 +114,8 @@ fn what_cannot_be_is_refused_before_it_is_sent() {
             "cannot name an interface",
         ),
         (
-            Box::new(|tx| _ = tx.add_element(&T, "s", Element::new("eth0").owner("o".repeat(254)))),
-            "the owner is 254 bytes long, at most 253",
+            Box::new(|tx| _ = tx.add_element(&T, "s", Element::new("eth0").owner("o".repeat(251)))),
+            "the owner is 251 bytes long, at most 250",
         ),
         (
             Box::new(|tx| _ = tx.add_rule(&T, "c", Rule::new().eq(Selector::IpSaddr, "eth0"))),

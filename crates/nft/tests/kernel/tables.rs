@@ -70,6 +70,14 @@ fn base_chains_hang_where_they_should() {
     tx.add_chain(&T, forward.policy(Policy::Accept));
     nft.commit(&tx).unwrap();
     assert!(ns.ruleset().contains("priority filter - 5; policy accept;"));
+
+    tx = Transaction::new();
+    tx.add_chain(&T, Chain::base("fwd", ChainType::Filter, Hook::Input, priority::FILTER));
+    let error = nft.commit(&tx).unwrap_err();
+    assert!(error.is_exists(), "the same name at another hook: {error:?}");
+    tx = Transaction::new();
+    tx.add_set(&T, Set::new("s", [FieldType::Ipv4Addr])).add_set(&T, Set::new("s", [FieldType::IfName]));
+    assert!(nft.commit(&tx).unwrap_err().is_exists(), "the same name with another type");
 }
 
 #[test]

@@ -1,0 +1,5 @@
+//! The `bandwidth` executable.
+
+fn main() -> std::process::ExitCode {
+    cni::run(&podlink_bandwidth::Bandwidth)
+}
