@@ -125,11 +125,11 @@ fn listed_subnets_are_exempt_or_alone_limited() {
 }
 
 #[test]
-fn the_runtimes_request_comes_over_the_config() {
+fn the_runtime_asks_for_a_limit() {
     let at = attached();
     // containerd sends this burst for the annotation kubernetes.io/ingress-bandwidth.
     let asked = json!({ "ingressRate": 8_000_000, "ingressBurst": 4_294_967_295_u64 });
-    chained(&at, json!({ "ingressRate": 1_000_000, "runtimeConfig": { "bandwidth": asked } })).add().success();
+    chained(&at, json!({ "runtimeConfig": { "bandwidth": asked } })).add().success();
     assert_eq!(at.root_qdisc(&at.port_name()).1["options"]["rate"], 1_000_000);
     assert_rate(at.bits_per_second(&at.pod, ip(POD)), 8e6);
 }

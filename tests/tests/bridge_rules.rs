@@ -1,5 +1,7 @@
 //! `ipMasq` and `macspoofchk` of the bridge plugin, by the packets that pass and those that do not.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use podlink_tests::conf::{gateway, with};
 use podlink_tests::outside::{NODE, OUTSIDE};
 use podlink_tests::{BinDir, Namespace, Node, Outside, Pod};

@@ -63,6 +63,12 @@ struct Keys {
     latency: Option<u64>,
 }
 
+impl Keys {
+    fn has_limits(&self) -> bool {
+        [self.ingress_rate, self.ingress_burst, self.egress_rate, self.egress_burst].iter().any(|value| *value != 0)
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RuntimeKeys {
@@ -76,8 +82,8 @@ struct RuntimeConfig {
 }
 
 impl Config {
-    /// Reads the config of a call. What the runtime asks for in a direction, or of subnets, replaces the config's own.
-    /// (For the reference it counts only where the config has none of these keys.)
+    /// Reads the config of a call. Rates that the runtime asks for count only where the config has none, as for the
+    /// reference: what an operator has limited, an annotation of a pod must not open again. The same goes for subnets.
     ///
     /// # Errors
     /// Code 7; the message names the key.
@@ -87,42 +93,27 @@ impl Config {
         let invalid =
             |msg: String| Error::new(ErrorCode::INVALID_CONFIG, format!("network {:?}: {msg}", call.config.name));
 
-        let ingress = first([
-            ("runtimeConfig.bandwidth.ingress", runtime.ingress_rate, runtime.ingress_burst),
-            ("ingress", own.ingress_rate, own.ingress_burst),
-        ]);
-        let egress = first([
-            ("runtimeConfig.bandwidth.egress", runtime.egress_rate, runtime.egress_burst),
-            ("egress", own.egress_rate, own.egress_burst),
-        ]);
-        let latency = match runtime.latency.or(own.latency) {
+        let (place, keys) = if own.has_limits() { ("", &own) } else { ("runtimeConfig.bandwidth.", &runtime) };
+        let ingress = limit(&format!("{place}ingress"), keys.ingress_rate, keys.ingress_burst).map_err(invalid)?;
+        let egress = limit(&format!("{place}egress"), keys.egress_rate, keys.egress_burst).map_err(invalid)?;
+        let latency = match own.latency.or(runtime.latency) {
             None => DEFAULT_LATENCY,
             Some(ms @ 1..=MAX_LATENCY_MS) => Duration::from_millis(ms),
             Some(ms) => {
                 return Err(invalid(format!("latency: {ms} is out of range, expected 1 to {MAX_LATENCY_MS} ms")));
             }
         };
-        let subnets = match subnets(&runtime).map_err(invalid)? {
-            Subnets::All => subnets(&own).map_err(invalid)?,
-            asked => asked,
+        let subnets = match subnets(&own).map_err(invalid)? {
+            Subnets::All => subnets(&runtime).map_err(invalid)?,
+            of_config => of_config,
         };
-        Ok(Config { ingress: ingress.map_err(invalid)?, egress: egress.map_err(invalid)?, subnets, latency })
+        Ok(Config { ingress, egress, subnets, latency })
     }
 
     /// Whether there is nothing to do.
     pub fn is_unlimited(&self) -> bool {
         self.ingress.is_none() && self.egress.is_none()
     }
-}
-
-/// The first limit that is asked for.
-fn first<const N: usize>(places: [(&str, u64, u64); N]) -> Result<Option<Limit>, String> {
-    for (key, rate, burst) in places {
-        if let Some(limit) = limit(key, rate, burst)? {
-            return Ok(Some(limit));
-        }
-    }
-    Ok(None)
 }
 
 /// `key` is the direction; rate and burst are in bits.

@@ -27,12 +27,15 @@ pub struct Subject<'a> {
 /// # Errors
 /// The kernel's or iptables'; what was made so far stays, for [`remove`].
 pub fn add(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
+    let mut nft = open();
     if config.mac_spoof_check {
-        spoof::add(&mut open()?, subject).map_err(|e| failed("macspoofchk", e))?;
+        spoof::add(usable(&mut nft)?, subject).map_err(|e| failed("macspoofchk", e))?;
     }
-    match masquerade_backend(config)? {
+    match masquerade_backend(config, &mut nft) {
         None => Ok(()),
-        Some(MasqueradeBackend::Nftables) => masquerade::add(&mut open()?, subject).map_err(|e| failed("ipMasq", e)),
+        Some(MasqueradeBackend::Nftables) => {
+            masquerade::add(usable(&mut nft)?, subject).map_err(|e| failed("ipMasq", e))
+        }
         Some(MasqueradeBackend::Iptables) => iptables_masquerade::add(subject).map_err(|e| failed("ipMasq", e)),
     }
 }
@@ -42,12 +45,16 @@ pub fn add(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
 /// # Errors
 /// What is missing.
 pub fn check(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
-    if config.mac_spoof_check {
-        spoof::check(&mut open()?, subject)?;
+    if !(config.masquerade || config.mac_spoof_check) {
+        return Ok(());
     }
-    match masquerade_backend(config)? {
+    let mut nft = open();
+    if config.mac_spoof_check {
+        spoof::check(usable(&mut nft)?, subject)?;
+    }
+    match masquerade_backend(config, &mut nft) {
         None => Ok(()),
-        Some(MasqueradeBackend::Nftables) => masquerade::check(&mut open()?, subject),
+        Some(MasqueradeBackend::Nftables) => masquerade::check(usable(&mut nft)?, subject),
         Some(MasqueradeBackend::Iptables) => iptables_masquerade::check(subject),
     }
 }
@@ -58,7 +65,7 @@ pub fn check(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
 /// The kernel's or iptables'.
 pub fn remove(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
     // No nf_tables in the kernel, or none in this user namespace: no rule of ours, and none of the reference's in it.
-    if let Ok(mut nft) = Nft::open() {
+    if let Ok(mut nft) = open() {
         spoof::remove(&mut nft, &owner.host_name()).map_err(|e| failed("macspoofchk", e))?;
         if masquerade::remove(&mut nft, owner, ips).map_err(|e| failed("ipMasq", e))? {
             return Ok(());
@@ -73,7 +80,7 @@ pub fn remove(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
 /// # Errors
 /// The kernel's.
 pub fn remove_unowned(network: &str, valid: &[Attachment]) -> Result<(), Error> {
-    let Ok(mut nft) = Nft::open() else { return Ok(()) };
+    let Ok(mut nft) = open() else { return Ok(()) };
     let is_valid = |owner: &Owner| owner.network != network || valid.contains(&owner.attachment);
     let spoof = spoof::retain(&mut nft, is_valid).map_err(|e| failed("macspoofchk", e));
     masquerade::retain(&mut nft, is_valid).map_err(|e| failed("ipMasq", e)).and(spoof)
@@ -84,26 +91,35 @@ pub fn remove_unowned(network: &str, valid: &[Attachment]) -> Result<(), Error> 
 /// # Errors
 /// Code 50 with what is missing.
 pub fn status(config: &Config) -> Result<(), Error> {
-    let needed = config.mac_spoof_check || masquerade_backend(config)? == Some(MasqueradeBackend::Nftables);
-    if needed {
-        open().map_err(|e| Error { code: ErrorCode::NOT_AVAILABLE, ..e })?;
+    if !(config.masquerade || config.mac_spoof_check) {
+        return Ok(());
+    }
+    let mut nft = open();
+    if config.mac_spoof_check || masquerade_backend(config, &mut nft) == Some(MasqueradeBackend::Nftables) {
+        usable(&mut nft).map_err(|e| Error { code: ErrorCode::NOT_AVAILABLE, ..e })?;
     }
     Ok(())
 }
 
 /// The backend for `ipMasq`: the one the config names, else ours where the kernel has it.
-fn masquerade_backend(config: &Config) -> Result<Option<MasqueradeBackend>, Error> {
+fn masquerade_backend(config: &Config, nft: &mut Result<Nft, nft::Error>) -> Option<MasqueradeBackend> {
     if !config.masquerade || config.ipam.is_none() {
-        return Ok(None);
+        return None;
     }
-    Ok(Some(config.masquerade_backend.unwrap_or_else(|| match Nft::open() {
-        Ok(_) => MasqueradeBackend::Nftables,
-        Err(_) => MasqueradeBackend::Iptables,
-    })))
+    Some(config.masquerade_backend.unwrap_or_else(|| {
+        let can = nft.as_mut().is_ok_and(|nft| nft.supports(nft::Family::Inet).unwrap_or(false));
+        if can { MasqueradeBackend::Nftables } else { MasqueradeBackend::Iptables }
+    }))
 }
 
-fn open() -> Result<Nft, Error> {
-    Nft::open().map_err(|e| failed("nf_tables", e))
+/// A socket into a kernel that has nf_tables: one without takes the socket, and refuses every question.
+fn open() -> Result<Nft, nft::Error> {
+    let mut nft = Nft::open()?;
+    nft.generation().map(|_| nft)
+}
+
+fn usable(nft: &mut Result<Nft, nft::Error>) -> Result<&mut Nft, Error> {
+    nft.as_mut().map_err(|e| failed("nf_tables", e))
 }
 
 fn failed(what: &str, error: impl std::fmt::Display) -> Error {

@@ -49,15 +49,16 @@ fn the_greatest_number_a_runtime_has_is_no_burst() {
 }
 
 #[test]
-fn the_runtime_wins_in_the_directions_it_names() {
-    let runtime = json!({"ingressRate": 800, "ingressBurst": 8000, "egressRate": 0, "egressBurst": 0});
+fn the_runtime_may_limit_what_the_config_leaves_open() {
+    let runtime = json!({"bandwidth": {"ingressRate": 800, "ingressBurst": 8000}});
+    let config = read(json!({"unshapedSubnets": ["10.0.0.0/8"], "runtimeConfig": runtime})).unwrap();
+    assert_eq!((config.ingress, config.egress), (Some(Limit { rate: 100, burst: Some(1000) }), None));
+    assert_eq!(config.subnets, Subnets::AllBut(vec!["10.0.0.0/8".parse().unwrap()]));
     let config = json!({
-        "ingressRate": 16_000, "egressRate": 32_000, "egressBurst": 160_000, "unshapedSubnets": ["10.0.0.0/8"],
-        "runtimeConfig": {"bandwidth": runtime},
+        "egressRate": 32_000, "egressBurst": 160_000, "unshapedSubnets": ["10.0.0.0/8"], "runtimeConfig": runtime,
     });
     let config = read(config).unwrap();
-    assert_eq!(config.ingress, Some(Limit { rate: 100, burst: Some(1000) }));
-    assert_eq!(config.egress, Some(Limit { rate: 4000, burst: Some(20_000) }));
+    assert_eq!((config.ingress, config.egress), (None, Some(Limit { rate: 4000, burst: Some(20_000) })));
     assert_eq!(config.subnets, Subnets::AllBut(vec!["10.0.0.0/8".parse().unwrap()]));
 }
 
