@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::call::{NetworkCall, Verb};
 use crate::error::Error;
 use crate::note::note;
-use crate::program::{Program, ProgramFailure};
+use crate::program::{Program, ProgramFailure, Running};
 use crate::result::CniResult;
 
 /// Longer than the slowest plugin we know of takes on its own (dhcp gives up after 62 s).
@@ -31,36 +31,19 @@ impl<'a> Delegate<'a> {
         Ok(Delegate { call, plugin: plugin.to_owned(), program })
     }
 
-    /// ADD. If the plugin dies, hangs or answers nonsense, it is told to DEL what it may have done; so the caller must
-    /// be sure that no earlier ADD of the same attachment is in force.
+    /// Starts the plugin for ADD, so that it is ready when its turn comes: it gets no config yet, and can do nothing.
     ///
     /// # Errors
-    /// The plugin's own error, or what went wrong in running it.
-    pub fn add(&self) -> Result<CniResult, Error> {
-        self.add_while(|| ()).0
-    }
-
-    /// The same, doing `work` while the plugin runs.
-    ///
-    /// # Errors
-    /// As [`Delegate::add`].
-    pub fn add_while<T>(&self, work: impl FnOnce() -> T) -> (Result<CniResult, Error>, T) {
-        let config = &self.call.config;
-        let started = self.program.start(Verb::Add, self.environment(), config.bytes());
-        let done = work();
-        let result = started.and_then(|running| running.result(config.cni_version, Some(deadline())));
-        if let Err(ProgramFailure::Unclear(_)) = &result
-            && let Err(e) = self.del()
-        {
-            note(format_args!("undoing what the failed ADD may have done: {e}"));
-        }
-        (result.map_err(|failure| self.error(failure)), done)
+    /// The program cannot be run.
+    pub fn start_add(&self) -> Result<StartedAdd<'_>, Error> {
+        let started = self.program.start(Verb::Add, self.environment(), self.call.config.bytes());
+        Ok(StartedAdd { delegate: self, running: started.map_err(|failure| self.error(failure))? })
     }
 
     /// CHECK.
     ///
     /// # Errors
-    /// As [`Delegate::add`].
+    /// As [`StartedAdd::add`].
     pub fn check(&self) -> Result<(), Error> {
         self.run(Verb::Check)
     }
@@ -68,7 +51,7 @@ impl<'a> Delegate<'a> {
     /// DEL.
     ///
     /// # Errors
-    /// As [`Delegate::add`].
+    /// As [`StartedAdd::add`].
     pub fn del(&self) -> Result<(), Error> {
         self.run(Verb::Del)
     }
@@ -76,7 +59,7 @@ impl<'a> Delegate<'a> {
     /// GC, with the attachments that are in the config.
     ///
     /// # Errors
-    /// As [`Delegate::add`].
+    /// As [`StartedAdd::add`].
     pub fn gc(&self) -> Result<(), Error> {
         self.run(Verb::Gc)
     }
@@ -84,7 +67,7 @@ impl<'a> Delegate<'a> {
     /// STATUS.
     ///
     /// # Errors
-    /// As [`Delegate::add`].
+    /// As [`StartedAdd::add`].
     pub fn status(&self) -> Result<(), Error> {
         self.run(Verb::Status)
     }
@@ -106,6 +89,40 @@ impl<'a> Delegate<'a> {
                 error.context(format!("network {:?}: IPAM plugin {}", self.call.config.name, self.plugin))
             }
         }
+    }
+}
+
+/// A plugin that was started for ADD. Dropped, it is ended before it has done anything.
+pub struct StartedAdd<'a> {
+    delegate: &'a Delegate<'a>,
+    running: Running<'a>,
+}
+
+impl StartedAdd<'_> {
+    /// ADD. If the plugin dies, hangs or answers nonsense, it is told to DEL what it may have done; so the caller must
+    /// be sure that no earlier ADD of the same attachment is in force.
+    ///
+    /// # Errors
+    /// The plugin's own error, or what went wrong in running it.
+    pub fn add(self) -> Result<CniResult, Error> {
+        self.add_while(|| ()).0
+    }
+
+    /// The same, doing `work` while the plugin runs.
+    ///
+    /// # Errors
+    /// As [`StartedAdd::add`].
+    pub fn add_while<T>(mut self, work: impl FnOnce() -> T) -> (Result<CniResult, Error>, T) {
+        let delegate = self.delegate;
+        self.running.send();
+        let done = work();
+        let result = self.running.result(delegate.call.config.cni_version, Some(deadline()));
+        if let Err(ProgramFailure::Unclear(_)) = &result
+            && let Err(e) = delegate.del()
+        {
+            note(format_args!("undoing what the failed ADD may have done: {e}"));
+        }
+        (result.map_err(|failure| delegate.error(failure)), done)
     }
 }
 

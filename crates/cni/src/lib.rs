@@ -52,7 +52,7 @@ pub use args::CniArgs;
 pub use call::{AttachmentCall, NetworkCall, Verb};
 pub use cidr::Cidr;
 pub use config::{Attachment, NetConf};
-pub use delegate::Delegate;
+pub use delegate::{Delegate, StartedAdd};
 pub use entry::run;
 pub use error::{Error, ErrorCode};
 pub use note::note;

@@ -1,16 +1,15 @@
 //! Running another plugin's program: find it, hand it a call, hear it out, judge its answer (specification, section 2).
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 
@@ -95,28 +94,29 @@ impl Program {
         self.start(verb, environment, config)?.finish(deadline)
     }
 
-    /// Starts the plugin, as [`Program::run`] does, and leaves it running.
+    /// Starts the plugin, as [`Program::run`] does. Until it is sent its config it can do nothing but load itself.
     ///
     /// # Errors
     /// `NotRun`.
-    pub(crate) fn start<K: AsRef<OsStr>, V: AsRef<OsStr>>(
-        &self,
+    pub(crate) fn start<'a, K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        &'a self,
         verb: Verb,
         environment: impl IntoIterator<Item = (K, V)>,
-        config: &[u8],
-    ) -> Result<Running<'_>, ProgramFailure> {
+        config: &'a [u8],
+    ) -> Result<Running<'a>, ProgramFailure> {
         let not_started = |e: std::io::Error| {
             let msg = format!("{} cannot be run: {e}", self.executable.display());
             ProgramFailure::NotRun(Error::new(ErrorCode::IO, msg))
         };
-        let child = Command::new(&self.executable)
+        let mut child = Command::new(&self.executable)
             .env("CNI_COMMAND", verb.as_str())
             .envs(environment)
-            .stdin(as_file(config).map_err(not_started)?)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(not_started)?;
-        Ok(Running { program: self, verb, child })
+        let stdin = child.stdin.take().map(|pipe| Input { pipe, rest: config });
+        Ok(Running { program: self, verb, child, stdin, finished: false })
     }
 
     fn judge(&self, verb: Verb, status: ExitStatus, output: Vec<u8>) -> Result<Vec<u8>, ProgramFailure> {
@@ -141,14 +141,21 @@ impl Program {
     }
 }
 
-/// A plugin that was started. It must be finished; dropped, it goes on by itself.
+/// A plugin that was started. Dropped before it was sent its config, it is ended and has done nothing.
 pub(crate) struct Running<'a> {
     program: &'a Program,
     verb: Verb,
     child: Child,
+    stdin: Option<Input<'a>>,
+    finished: bool,
 }
 
 impl Running<'_> {
+    /// Sends the config, as much of it as the pipe takes at once; the rest is sent while the plugin is waited for.
+    pub(crate) fn send(&mut self) {
+        self.stdin = self.stdin.take().and_then(Input::write);
+    }
+
     /// Waits for the end and reads the result; one that does not say its version has `version`.
     pub(crate) fn result(self, version: SpecVersion, deadline: Option<Duration>) -> Result<CniResult, ProgramFailure> {
         let program = self.program;
@@ -161,13 +168,13 @@ impl Running<'_> {
 
     /// Waits for the end and returns what it printed.
     fn finish(mut self, deadline: Option<Duration>) -> Result<Vec<u8>, ProgramFailure> {
-        let (program, verb, child) = (self.program, self.verb, &mut self.child);
-        let output = match collect(child, deadline) {
+        self.send();
+        self.finished = true;
+        let (program, verb) = (self.program, self.verb);
+        let output = match collect(&mut self.child, self.stdin.take(), deadline) {
             Ok(Some(output)) => output,
             unfinished => {
-                // Its own process: killed and reaped here, so the ID cannot have been reused.
-                let _ = child.kill();
-                let _ = child.wait();
+                end(&mut self.child);
                 let limit = deadline.unwrap_or_default().as_secs();
                 let why = match unfinished {
                     Err(e) => format!("could not be heard: {e}"),
@@ -176,23 +183,56 @@ impl Running<'_> {
                 return Err(program.unclear(ErrorCode::TRY_AGAIN_LATER, why, &[]));
             }
         };
-        let status = child.wait().map_err(|e| program.unclear(ErrorCode::IO, e.to_string(), &[]))?;
+        let status = self.child.wait().map_err(|e| program.unclear(ErrorCode::IO, e.to_string(), &[]))?;
         program.judge(verb, status, output)
     }
 }
 
-/// The config as the child's stdin. A file in memory cannot block us as a full pipe can, however large the config
-/// and however deaf the child.
-fn as_file(config: &[u8]) -> std::io::Result<Stdio> {
-    let mut file = File::from(memfd_create("cni-config", MemfdFlags::CLOEXEC)?);
-    file.write_all(config)?;
-    file.rewind()?;
-    Ok(Stdio::from(file))
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            end(&mut self.child);
+        }
+    }
 }
 
-/// What the child prints until it exits; `None` if it has not exited after `limit`. A grandchild that keeps the pipe
-/// open is not waited for.
-fn collect(child: &mut Child, limit: Option<Duration>) -> std::io::Result<Option<Vec<u8>>> {
+/// Kills and reaps a process of our own, so its ID cannot have been reused.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// A config on its way into a child's stdin.
+struct Input<'a> {
+    pipe: ChildStdin,
+    rest: &'a [u8],
+}
+
+impl Input<'_> {
+    /// Writes what the pipe takes; `None` when all of it is written, or the child does not want it.
+    fn write(mut self) -> Option<Self> {
+        // A full pipe must not block us: the child may be deaf, or busy printing.
+        let flags = fcntl_getfl(&self.pipe).ok()?;
+        fcntl_setfl(&self.pipe, flags | OFlags::NONBLOCK).ok()?;
+        while !self.rest.is_empty() {
+            match self.pipe.write(self.rest) {
+                Ok(written) => self.rest = &self.rest[written..],
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Some(self),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+}
+
+/// What the child prints until it exits, `input` being written meanwhile; `None` if it has not exited after `limit`. A
+/// grandchild that keeps the pipe open is not waited for.
+fn collect(
+    child: &mut Child,
+    mut input: Option<Input<'_>>,
+    limit: Option<Duration>,
+) -> std::io::Result<Option<Vec<u8>>> {
     let Some(mut stdout) = child.stdout.take() else { return Ok(Some(Vec::new())) };
     fcntl_setfl(&stdout, fcntl_getfl(&stdout)? | OFlags::NONBLOCK)?;
     let exited = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
@@ -204,15 +244,21 @@ fn collect(child: &mut Child, limit: Option<Duration>) -> std::io::Result<Option
             let left = end.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
         });
-        let mut fds = [PollFd::new(&exited, PollFlags::IN), PollFd::new(&stdout, PollFlags::IN)];
-        let watched = if open { &mut fds[..] } else { &mut fds[..1] };
-        match poll(watched, left.as_ref()) {
+        let mut fds = vec![PollFd::new(&exited, PollFlags::IN)];
+        if open {
+            fds.push(PollFd::new(&stdout, PollFlags::IN));
+        }
+        if let Some(input) = &input {
+            fds.push(PollFd::new(&input.pipe, PollFlags::OUT));
+        }
+        match poll(&mut fds, left.as_ref()) {
             Ok(0) => return Ok(None),
             Err(rustix::io::Errno::INTR) => continue,
             Err(e) => return Err(e.into()),
             Ok(_) => {}
         }
         let has_exited = !fds[0].revents().is_empty();
+        input = input.and_then(Input::write);
         if open {
             match (&mut stdout).take(MAX_OUTPUT + 1 - output.len() as u64).read_to_end(&mut output) {
                 Ok(_) => open = false,
@@ -242,14 +288,14 @@ pub(crate) mod tests {
     fn a_child_that_does_not_end_is_killed_and_a_grandchild_is_not_waited_for() {
         let _alone = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sleeper = Command::new("sleep").arg("1000").stdout(Stdio::piped()).spawn().unwrap();
-        assert!(collect(&mut sleeper, Some(Duration::from_millis(10))).unwrap().is_none());
+        assert!(collect(&mut sleeper, None, Some(Duration::from_millis(10))).unwrap().is_none());
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
 
         // The grandchild holds stdout open until its stdin, which we hold, is closed.
         let script = ["-c", "exec 3<&0; cat <&3 & echo done"];
         let mut parent = Command::new("sh").args(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let output = collect(&mut parent, None).unwrap();
+        let output = collect(&mut parent, None, None).unwrap();
         assert_eq!(output.as_deref(), Some(&b"done\n"[..]));
         parent.wait().unwrap();
     }

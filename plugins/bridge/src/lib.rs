@@ -30,6 +30,8 @@ impl Plugin for Bridge {
     fn add(&self, call: &AttachmentCall) -> Result<CniResult, Error> {
         let config = Config::read(&call.network)?;
         let ipam = config.ipam.as_deref().map(|plugin| Delegate::find(&call.network, plugin)).transpose()?;
+        // It loads while we make the veth pair, and is given the config after.
+        let reserving = ipam.as_ref().map(Delegate::start_add).transpose()?;
         let pod = Pod::open(call.netns()?)?;
         let host = open_host()?;
         let shared = bridge::find(&host, &config.bridge)?;
@@ -43,11 +45,11 @@ impl Plugin for Bridge {
             port::attach(&host, &port.host, &bridge, &owner, &config).map(|()| bridge)
         };
         let mut result = CniResult::default();
-        let bridge = match &ipam {
-            Some(ipam) => {
+        let bridge = match ipam.as_ref().zip(reserving) {
+            Some((ipam, reserving)) => {
                 // A bridge that is there gets its port while the IPAM plugin runs; a new one is made only for a pod
                 // that has got its address.
-                let (reserved, connected) = ipam.add_while(|| shared.is_some().then(connect));
+                let (reserved, connected) = reserving.add_while(|| shared.is_some().then(connect));
                 result = reserved?;
                 undo.address(ipam);
                 gateway::complete(&mut result, &config)?;

@@ -27,17 +27,19 @@ pub struct Subject<'a> {
 /// # Errors
 /// The kernel's or iptables'; what was made so far stays, for [`remove`].
 pub fn add(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
-    let mut nft = open();
     if config.mac_spoof_check {
-        spoof::add(usable(&mut nft)?, subject).map_err(|e| failed("macspoofchk", e))?;
+        open().and_then(|mut nft| spoof::add(&mut nft, subject)).map_err(|e| failed("macspoofchk", e))?;
     }
-    match masquerade_backend(config, &mut nft) {
-        None => Ok(()),
-        Some(MasqueradeBackend::Nftables) => {
-            masquerade::add(usable(&mut nft)?, subject).map_err(|e| failed("ipMasq", e))
+    if !masquerades(config) {
+        return Ok(());
+    }
+    if config.masquerade_backend != Some(MasqueradeBackend::Iptables) {
+        let added = open().and_then(|mut nft| masquerade::add(&mut nft, subject));
+        if !falls_back(config, &added) {
+            return added.map_err(|e| failed("ipMasq", e));
         }
-        Some(MasqueradeBackend::Iptables) => iptables_masquerade::add(subject).map_err(|e| failed("ipMasq", e)),
     }
+    iptables_masquerade::add(subject).map_err(|e| failed("ipMasq", e))
 }
 
 /// Finds a rule that the config asks for and that is not there, or not as [`add`] made it.
@@ -45,18 +47,19 @@ pub fn add(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
 /// # Errors
 /// What is missing.
 pub fn check(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
-    if !(config.masquerade || config.mac_spoof_check) {
+    if config.mac_spoof_check {
+        spoof::check(&mut open().map_err(|e| failed("macspoofchk", e))?, subject)?;
+    }
+    if !masquerades(config) {
         return Ok(());
     }
-    let mut nft = open();
-    if config.mac_spoof_check {
-        spoof::check(usable(&mut nft)?, subject)?;
+    if config.masquerade_backend != Some(MasqueradeBackend::Iptables) {
+        let asked = open().and_then(|mut nft| nft.chains(&masquerade::TABLE).map(|_| nft));
+        if !falls_back(config, &asked) {
+            return masquerade::check(&mut asked.map_err(|e| failed("ipMasq", e))?, subject);
+        }
     }
-    match masquerade_backend(config, &mut nft) {
-        None => Ok(()),
-        Some(MasqueradeBackend::Nftables) => masquerade::check(usable(&mut nft)?, subject),
-        Some(MasqueradeBackend::Iptables) => iptables_masquerade::check(subject),
-    }
+    iptables_masquerade::check(subject)
 }
 
 /// Removes every rule of the attachment, whatever the config says now. `ips` is where they are looked for first.
@@ -91,35 +94,28 @@ pub fn remove_unowned(network: &str, valid: &[Attachment]) -> Result<(), Error> 
 /// # Errors
 /// Code 50 with what is missing.
 pub fn status(config: &Config) -> Result<(), Error> {
-    if !(config.masquerade || config.mac_spoof_check) {
-        return Ok(());
-    }
-    let mut nft = open();
-    if config.mac_spoof_check || masquerade_backend(config, &mut nft) == Some(MasqueradeBackend::Nftables) {
-        usable(&mut nft).map_err(|e| Error { code: ErrorCode::NOT_AVAILABLE, ..e })?;
+    let of_nft = masquerades(config) && config.masquerade_backend == Some(MasqueradeBackend::Nftables);
+    if config.mac_spoof_check || of_nft {
+        let unavailable = |e| Error { code: ErrorCode::NOT_AVAILABLE, ..failed("nf_tables", e) };
+        open().map_err(unavailable)?;
     }
     Ok(())
 }
 
-/// The backend for `ipMasq`: the one the config names, else ours where the kernel has it.
-fn masquerade_backend(config: &Config, nft: &mut Result<Nft, nft::Error>) -> Option<MasqueradeBackend> {
-    if !config.masquerade || config.ipam.is_none() {
-        return None;
-    }
-    Some(config.masquerade_backend.unwrap_or_else(|| {
-        let can = nft.as_mut().is_ok_and(|nft| nft.supports(nft::Family::Inet).unwrap_or(false));
-        if can { MasqueradeBackend::Nftables } else { MasqueradeBackend::Iptables }
-    }))
+fn masquerades(config: &Config) -> bool {
+    config.masquerade && config.ipam.is_some()
 }
 
-/// A socket into a kernel that has nf_tables: one without takes the socket, and refuses every question.
+/// Whether iptables is to do what nf_tables cannot, where the config leaves the choice to us. Asked of the attempt itself:
+/// to find out beforehand costs 10 ms, which the kernel takes to undo a trial.
+fn falls_back<T>(config: &Config, attempt: &Result<T, nft::Error>) -> bool {
+    config.masquerade_backend.is_none() && attempt.as_ref().is_err_and(nft::Error::is_unsupported)
+}
+
+/// A socket into a kernel that has nf_tables: one without gives the socket, too, and refuses every question.
 fn open() -> Result<Nft, nft::Error> {
     let mut nft = Nft::open()?;
     nft.generation().map(|_| nft)
-}
-
-fn usable(nft: &mut Result<Nft, nft::Error>) -> Result<&mut Nft, Error> {
-    nft.as_mut().map_err(|e| failed("nf_tables", e))
 }
 
 fn failed(what: &str, error: impl std::fmt::Display) -> Error {

@@ -51,7 +51,7 @@ fn the_result_comes_back_and_the_config_goes_over_whole() {
     let head = r#"{"cniVersion": "1.0.0", "name": "net", "pad": ""#;
     let config = format!("{head}{}\"}}", "x".repeat(300_000 - head.len() - 2));
     let call = call_with(scripts.dir.path(), &config);
-    let result = Delegate::find(&call, "ipam").unwrap().add().unwrap();
+    let result = Delegate::find(&call, "ipam").unwrap().start_add().unwrap().add().unwrap();
     assert_eq!(result.ips[0].address.to_string(), "10.0.0.2/24");
     assert_eq!(scripts.verbs(), ["ADD"]);
 }
@@ -59,7 +59,7 @@ fn the_result_comes_back_and_the_config_goes_over_whole() {
 #[test]
 fn an_answer_in_an_older_version_is_understood() {
     let scripts = Scripts::new(r#"echo '{"cniVersion": "0.2.0", "ip4": {"ip": "10.0.0.2/24"}}'"#);
-    assert_eq!(Delegate::find(&scripts.call(), "ipam").unwrap().add().unwrap().ips.len(), 1);
+    assert_eq!(Delegate::find(&scripts.call(), "ipam").unwrap().start_add().unwrap().add().unwrap().ips.len(), 1);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_missing_plugin_is_named_with_where_it_was_looked_for() {
 #[test]
 fn its_own_error_is_passed_on_and_nothing_is_undone() {
     let scripts = Scripts::new(r#"echo '{"code": 11, "msg": "full"}'; exit 1"#);
-    let error = Delegate::find(&scripts.call(), "ipam").unwrap().add().unwrap_err();
+    let error = Delegate::find(&scripts.call(), "ipam").unwrap().start_add().unwrap().add().unwrap_err();
     assert_eq!((error.code, error.msg.as_str()), (ErrorCode::TRY_AGAIN_LATER, "IPAM plugin ipam: full"));
     assert_eq!(scripts.verbs(), ["ADD"]);
 }
@@ -91,7 +91,7 @@ fn after_garbage_a_crash_or_a_bare_failure_the_plugin_is_told_to_del() {
         ("[ $CNI_COMMAND = DEL ] || exit 3", "exit status: 3"),
     ] {
         let scripts = Scripts::new(script);
-        let error = Delegate::find(&scripts.call(), "ipam").unwrap().add().unwrap_err();
+        let error = Delegate::find(&scripts.call(), "ipam").unwrap().start_add().unwrap().add().unwrap_err();
         assert!(error.to_string().contains(word), "{script}: {error}");
         assert_eq!(scripts.verbs(), ["ADD", "DEL"], "{script}");
     }
@@ -100,6 +100,17 @@ fn after_garbage_a_crash_or_a_bare_failure_the_plugin_is_told_to_del() {
 #[test]
 fn output_that_never_ends_is_cut_off() {
     let scripts = Scripts::new("[ $CNI_COMMAND = DEL ] || exec yes");
-    let error = Delegate::find(&scripts.call(), "ipam").unwrap().add().unwrap_err();
+    let error = Delegate::find(&scripts.call(), "ipam").unwrap().start_add().unwrap().add().unwrap_err();
     assert!(error.msg.contains("printed more than"), "{error}");
+}
+
+#[test]
+fn a_plugin_that_is_not_given_its_config_does_nothing_and_is_ended() {
+    let scripts = Scripts::new("config=$(cat); [ -z \"$config\" ] || echo acted >> \"${0%/*}\"/acted");
+    let call = scripts.call();
+    let delegate = Delegate::find(&call, "ipam").unwrap();
+    drop(delegate.start_add().unwrap());
+    assert!(!scripts.dir.path().join("acted").exists());
+    delegate.del().unwrap();
+    assert!(scripts.dir.path().join("acted").exists());
 }

@@ -21,7 +21,8 @@ use pod::{Owner, drift};
 
 use super::Subject;
 
-const TABLE: Table = Table::new(Family::Inet, "podlink_masq");
+/// The table of all networks' masquerading.
+pub const TABLE: Table = Table::new(Family::Inet, "podlink_masq");
 const POSTROUTING: &str = "postrouting";
 const MAPS: [(&str, FieldType, Selector); 2] =
     [("pods4", FieldType::Ipv4Addr, Selector::IpSaddr), ("pods6", FieldType::Ipv6Addr, Selector::Ip6Saddr)];
