@@ -6,11 +6,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::caseless;
 use crate::error::{Error, ErrorCode};
 use crate::json;
 use crate::result::CniResult;
 use crate::validate;
 use crate::version::SpecVersion;
+
+/// Where the attachments are that GC must keep: now, and in older versions of libcni.
+const ATTACHMENT_LISTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
 /// What uniquely names one pod interface within a network (specification, "Parameters").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,12 +72,18 @@ impl NetConf {
             return Err(undecodable("it is empty; expected a JSON object".to_owned()));
         }
         let text = std::str::from_utf8(&bytes).map_err(|e| undecodable(format!("it is not UTF-8: {e}")))?;
-        let value: Value = serde_json::from_str(text).map_err(|e| undecodable(e.to_string()))?;
-        if !value.is_object() {
+        let mut value: Value = serde_json::from_str(text).map_err(|e| undecodable(e.to_string()))?;
+        let Some(object) = value.as_object_mut() else {
             return Err(undecodable("it is JSON, but not an object".to_owned()));
+        };
+        for key in ATTACHMENT_LISTS {
+            if let Some(list @ Value::Null) = object.get_mut(key) {
+                // What Go makes of a list without items.
+                *list = Value::Array(Vec::new());
+            }
         }
         let fields = json::without_nulls(&value);
-        let text_of = |key: &str| match fields.get(key) {
+        let text_of = |key: &str| match caseless::get(&fields, key) {
             None => Ok(String::new()),
             Some(Value::String(text)) => Ok(text.clone()),
             Some(other) => Err(undecodable(format!("{key}: expected a string, found {other}"))),
@@ -86,7 +96,7 @@ impl NetConf {
     /// # Errors
     /// Code 7 that names the key and what is wrong with its value.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_path_to_error::deserialize(&self.fields).map_err(|e| {
+        caseless::read(&self.fields).map_err(|e| {
             Error::new(ErrorCode::INVALID_CONFIG, format!("failed to load netconf of network {:?}: {e}", self.name))
         })
     }
@@ -96,7 +106,7 @@ impl NetConf {
     /// # Errors
     /// As [`CniResult::from_value`].
     pub fn prev_result(&self) -> Result<Option<CniResult>, Error> {
-        match self.fields.get("prevResult") {
+        match caseless::get(&self.fields, "prevResult") {
             None => Ok(None),
             Some(Value::Object(fields)) if fields.is_empty() => Ok(None),
             Some(value) => CniResult::from_value(value, self.cni_version)
@@ -188,7 +198,8 @@ mod tests {
             parse(json!({"name": "n"})).unwrap().valid_attachments().unwrap_err().code,
             ErrorCode::INVALID_CONFIG
         );
-        for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
+        for key in ATTACHMENT_LISTS {
+            assert_eq!(parse(json!({"name": "n", key: null})).unwrap().valid_attachments().unwrap(), []);
             assert_eq!(parse(json!({"name": "n", key: []})).unwrap().valid_attachments().unwrap(), []);
             let conf = parse(json!({"name": "n", key: [{"containerID": "a", "ifname": "eth0"}]})).unwrap();
             assert_eq!(conf.valid_attachments().unwrap()[0].to_string(), "container a interface eth0");

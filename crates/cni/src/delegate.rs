@@ -13,6 +13,9 @@ const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
 /// The operator's say in it, in seconds.
 const DEADLINE_VARIABLE: &str = "PODLINK_DELEGATE_TIMEOUT";
 
+/// Plugins that are known to do nothing before they have read their config. A script may act on its variables alone.
+const WAIT_FOR_CONFIG: [&str; 3] = ["host-local", "static", "dhcp"];
+
 /// Another plugin that this call is passed on to, with the same config and variables.
 pub struct Delegate<'a> {
     call: &'a NetworkCall,
@@ -31,13 +34,18 @@ impl<'a> Delegate<'a> {
         Ok(Delegate { call, plugin: plugin.to_owned(), program })
     }
 
-    /// Starts the plugin for ADD, so that it is ready when its turn comes: it gets no config yet, and can do nothing.
+    /// Starts the plugin for ADD if it is known to wait for its config, so that it has loaded when its turn comes.
     ///
     /// # Errors
     /// The program cannot be run.
     pub fn start_add(&self) -> Result<StartedAdd<'_>, Error> {
-        let started = self.program.start(Verb::Add, self.environment(), self.call.config.bytes());
-        Ok(StartedAdd { delegate: self, running: started.map_err(|failure| self.error(failure))? })
+        let waits = WAIT_FOR_CONFIG.contains(&self.plugin.as_str());
+        let running = waits.then(|| self.start()).transpose().map_err(|failure| self.error(failure))?;
+        Ok(StartedAdd { delegate: self, running })
+    }
+
+    fn start(&self) -> Result<Running<'_>, ProgramFailure> {
+        self.program.start(Verb::Add, self.environment(), self.call.config.bytes())
     }
 
     /// CHECK.
@@ -92,10 +100,10 @@ impl<'a> Delegate<'a> {
     }
 }
 
-/// A plugin that was started for ADD. Dropped, it is ended before it has done anything.
+/// An ADD that is to come. Dropped, the plugin is ended before it has done anything.
 pub struct StartedAdd<'a> {
     delegate: &'a Delegate<'a>,
-    running: Running<'a>,
+    running: Option<Running<'a>>,
 }
 
 impl StartedAdd<'_> {
@@ -112,11 +120,14 @@ impl StartedAdd<'_> {
     ///
     /// # Errors
     /// As [`StartedAdd::add`].
-    pub fn add_while<T>(mut self, work: impl FnOnce() -> T) -> (Result<CniResult, Error>, T) {
+    pub fn add_while<T>(self, work: impl FnOnce() -> T) -> (Result<CniResult, Error>, T) {
         let delegate = self.delegate;
-        self.running.send();
+        let started = self.running.map_or_else(|| delegate.start(), Ok).map(|mut running| {
+            running.send();
+            running
+        });
         let done = work();
-        let result = self.running.result(delegate.call.config.cni_version, Some(deadline()));
+        let result = started.and_then(|running| running.result(delegate.call.config.cni_version, Some(deadline())));
         if let Err(ProgramFailure::Unclear(_)) = &result
             && let Err(e) = delegate.del()
         {

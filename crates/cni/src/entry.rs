@@ -111,7 +111,9 @@ fn answer(plugin: &dyn Plugin, call: &Call) -> Result<String, Error> {
 /// Adds which attachment it was about, unless the error (a delegated plugin's, say) tells already.
 fn located(error: Error, call: &Call) -> Error {
     match call {
-        Call::Attachment(_, call, _) if !error.to_string().contains(&call.attachment.container_id) => {
+        Call::Attachment(_, call, _)
+            if !error.to_string().contains(&format!("container {}", call.attachment.container_id)) =>
+        {
             let place = format!("network {:?}, {}", call.network.config.name, call.attachment);
             let separator = if error.details.is_empty() { "" } else { "; " };
             let details = format!("{}{separator}{place}", error.details);

@@ -35,6 +35,7 @@
 
 mod args;
 mod call;
+mod caseless;
 mod cidr;
 mod config;
 mod delegate;

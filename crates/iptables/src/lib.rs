@@ -9,8 +9,8 @@ mod ruleset;
 
 use std::path::Path;
 
-pub use names::{chain_name, comment};
-pub use process::{restore, save};
+pub use names::{chain_name, comment, owner};
+pub use process::{installed, restore, save};
 pub use ruleset::{Line, Ruleset};
 
 /// An address family, each with programs and tables of its own.
@@ -87,26 +87,51 @@ pub enum Error {
     },
 }
 
+/// Whether there is a table called `table`. Asks the kernel, without a process.
+pub fn may_have_table(family: Family, table: &str) -> bool {
+    let of_nft = nft::Nft::open().and_then(|mut nft| nft.has_table(&nft::Table::named(family.nft_family(), table)));
+    is_legacy_table(family, table) || of_nft.unwrap_or(false)
+}
+
 /// Whether `chain` of `table` can exist. Asks the kernel, without a process, so that where nothing is left nothing is run.
 ///
 /// In nf_tables, where current iptables keeps its rules, this is exact; the older tables only tell that they are in use.
 pub fn may_have_chain(family: Family, table: &str, chain: &str) -> bool {
-    let of_legacy = std::fs::read_to_string(family.legacy_tables());
-    if of_legacy.is_ok_and(|names| names.lines().any(|name| name == table)) {
-        return true;
-    }
-    let of_nft = nft::Nft::open().and_then(|mut nft| nft.chain(&nft::Table::named(family.nft_family(), table), chain));
-    of_nft.is_ok_and(|found| found.is_some())
+    let in_nft = |mut nft: nft::Nft| nft.chain(&nft::Table::named(family.nft_family(), table), chain);
+    is_legacy_table(family, table) || nft::Nft::open().and_then(in_nft).is_ok_and(|found| found.is_some())
 }
 
-/// Removes `chain` of `table` and every rule that jumps to it, if it is there.
+fn is_legacy_table(family: Family, table: &str) -> bool {
+    let names = std::fs::read_to_string(family.legacy_tables());
+    names.is_ok_and(|names| names.lines().any(|name| name == table))
+}
+
+/// How often another process may change the same rules between our reading and our change.
+const ATTEMPTS: usize = 5;
+
+/// Removes the rules that jump to `chain` of `table` and that `goes` is true for, and with the last of them the chain.
 ///
 /// # Errors
 /// iptables'.
-pub fn remove_chain(family: Family, table: &str, chain: &str) -> Result<(), Error> {
+pub fn remove_chain(family: Family, table: &str, chain: &str, goes: impl Fn(&Line) -> bool) -> Result<(), Error> {
     if !may_have_chain(family, table, chain) {
         return Ok(());
     }
-    let script = Ruleset::parse(&save(family, table)?).removal(table, chain);
-    if script.is_empty() { Ok(()) } else { restore(family, &script) }
+    let mut last = Ok(());
+    for _ in 0..ATTEMPTS {
+        let saved = match save(family, table) {
+            // Somebody uses the older tables, but nobody on this node can have made ours.
+            Err(Error::Missing { .. }) => return Ok(()),
+            saved => saved?,
+        };
+        let script = Ruleset::parse(&saved).removal(table, chain, &goes);
+        if script.is_empty() {
+            return Ok(());
+        }
+        last = restore(family, &script);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
 }

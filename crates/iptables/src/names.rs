@@ -22,6 +22,14 @@ pub fn comment(network: &str, container_id: &str) -> String {
     format!("name: {network:?} id: {container_id:?}")
 }
 
+/// Network and container ID out of a rule that [`comment`] marks, as `iptables-save` prints it.
+pub fn owner(spec: &str) -> Option<(String, String)> {
+    let (_, rest) = spec.split_once(r#""name: \""#)?;
+    let (network, rest) = rest.split_once(r#"\" id: \""#)?;
+    let (container_id, _) = rest.split_once(r#"\"""#)?;
+    Some((network.to_owned(), container_id.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +40,8 @@ mod tests {
         assert_eq!(chain_name("", "test", "1234"), "CNI-2bbe0c48b91a7d1b8a6753a8");
         assert_eq!(chain_name("PREFIX-", "test", "1234"), "CNI-PREFIX-2bbe0c48b91a7d1b8");
         assert_eq!(comment("net", "c1"), r#"name: "net" id: "c1""#);
+        let spec = r#"-s 10.1.2.3/32 -m comment --comment "name: \"net\" id: \"c1\"" -j CNI-abc"#;
+        assert_eq!(owner(spec), Some(("net".to_owned(), "c1".to_owned())));
+        assert_eq!(owner("-j CNI-abc"), None);
     }
 }

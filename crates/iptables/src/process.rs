@@ -29,6 +29,14 @@ pub fn save(family: Family, table: &str) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Whether iptables can be run at all.
+///
+/// # Errors
+/// The first program that is missing.
+pub fn installed() -> Result<(), Error> {
+    Family::ALL.into_iter().try_for_each(|family| find(&format!("{}-restore", family.program())).map(drop))
+}
+
 fn run(program: &str, arguments: &[&str], script: &str) -> Result<Output, Error> {
     let failed = |source| Error::Run { program: program.to_owned(), source };
     let mut child = Command::new(find(program)?)

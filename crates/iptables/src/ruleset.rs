@@ -46,11 +46,13 @@ impl Ruleset {
         ruleset
     }
 
-    /// The script that removes a chain and every rule that jumps to it; empty if there is nothing to remove.
-    pub fn removal(&self, table: &str, chain: &str) -> String {
+    /// The script that removes the rules that jump to a chain and that `goes` is true for, and with the last of them the
+    /// chain; empty if there is nothing to remove.
+    pub fn removal(&self, table: &str, chain: &str, goes: impl Fn(&Line) -> bool) -> String {
         let jumps = self.rules.iter().filter(|rule| rule.chain != chain && rule.target() == Some(chain));
-        let mut lines: Vec<String> = jumps.map(Line::deletion).collect();
-        if self.chains.iter().any(|name| name == chain) {
+        let (gone, kept): (Vec<&Line>, Vec<&Line>) = jumps.partition(|jump| goes(jump));
+        let mut lines: Vec<String> = gone.into_iter().map(Line::deletion).collect();
+        if kept.is_empty() && self.chains.iter().any(|name| name == chain) {
             lines.extend([format!("-F {chain}"), format!("-X {chain}")]);
         }
         if lines.is_empty() {
@@ -84,7 +86,8 @@ COMMIT
         assert_eq!(ruleset.rules[3].target(), Some("DNAT"));
         let expected = "*nat\n-D POSTROUTING -s 10.1.2.3/32 -m comment --comment \"name: \\\"net\\\" id: \\\"c1\\\" -j CNI-x\" \
                         -j CNI-abc\n-F CNI-abc\n-X CNI-abc\nCOMMIT\n";
-        assert_eq!(ruleset.removal("nat", "CNI-abc"), expected);
-        assert_eq!(ruleset.removal("nat", "CNI-none"), "");
+        assert_eq!(ruleset.removal("nat", "CNI-abc", |_| true), expected);
+        assert_eq!(ruleset.removal("nat", "CNI-abc", |_| false), "");
+        assert_eq!(ruleset.removal("nat", "CNI-none", |_| true), "");
     }
 }

@@ -20,7 +20,7 @@ pub enum Error {
     /// What should be read or changed is not there (`ENODEV`, `ENOENT`, `ESRCH`, `EADDRNOTAVAIL`).
     #[error("{0}")]
     NotFound(Refusal),
-    /// The process may not do this (`EPERM`, `EACCES`).
+    /// The process may not do this (`EPERM`).
     #[error(
         "{0}: the process needs CAP_NET_ADMIN (and CAP_SYS_ADMIN to enter a namespace) over it; is it run as root?"
     )]
@@ -118,7 +118,7 @@ impl Error {
         match refusal.errno {
             libc::EEXIST => Error::Exists(refusal),
             libc::ENODEV | libc::ENOENT | libc::ESRCH | libc::EADDRNOTAVAIL => Error::NotFound(refusal),
-            libc::EPERM | libc::EACCES => Error::Denied(refusal),
+            libc::EPERM => Error::Denied(refusal),
             libc::EBUSY => Error::Busy(refusal),
             _ => Error::Kernel(refusal),
         }

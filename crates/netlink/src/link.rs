@@ -263,6 +263,17 @@ impl Netlink {
     }
 }
 
+/// The same for a name to be given: the kernel would take a `%d` for a place to put a number, and keeps two names for
+/// settings of all interfaces.
+fn check_new_name(name: &str) -> Result<(), Error> {
+    let refused = |reason| Err(Error::InvalidName { name: name.to_owned(), reason });
+    match name {
+        "all" | "default" => refused("the kernel keeps it for settings of all interfaces"),
+        _ if name.contains('%') => refused("it contains '%', which the kernel takes for a pattern"),
+        _ => check_name(name),
+    }
+}
+
 /// The kernel's rule for names (`dev_valid_name`), checked here because its answer is a bare `EINVAL` or `ERANGE`.
 fn check_name(name: &str) -> Result<(), Error> {
     let reason = if name.is_empty() {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
@@ -90,7 +90,7 @@ impl Netlink {
     pub fn add_route(&self, route: &Route) -> Result<(), Error> {
         let via = route.gateway.map_or_else(|| "on link".to_owned(), |gateway| format!("via {gateway}"));
         let operation = format_args!("add route to {} {via} over interface #{}", route.dst, route.oif);
-        self.execute(&RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE | NLM_F_EXCL, &operation)
+        self.execute(&RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE | NLM_F_APPEND, &operation)
     }
 
     /// The unicast routes of a family, in one table or all, over one interface or all. What the kernel keeps for

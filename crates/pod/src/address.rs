@@ -32,8 +32,9 @@ impl Pod {
     /// # Errors
     /// Code 8 when the path is no network namespace.
     pub fn open(path: &std::path::Path) -> Result<Pod, Error> {
-        let opened = Namespace::open(path).and_then(|namespace| Ok(Pod { netlink: namespace.netlink()?, namespace }));
-        opened.explain(format_args!("failed to open netns {:?}", path.display().to_string()))
+        Namespace::open(path)
+            .and_then(Pod::in_namespace)
+            .explain(format_args!("failed to open netns {:?}", path.display().to_string()))
     }
 
     /// The same, but `None` where there is no such namespace any more, as DEL wants it.
@@ -44,8 +45,15 @@ impl Pod {
         match Namespace::open(path) {
             // A file where the namespace was mounted is what is left when its mount is gone.
             Err(netlink::Error::NamespaceGone { .. } | netlink::Error::NotANamespace { .. }) => Ok(None),
-            _ => Pod::open(path).map(Some),
+            opened => {
+                let pod = opened.and_then(Pod::in_namespace);
+                pod.explain(format_args!("failed to open netns {:?}", path.display().to_string())).map(Some)
+            }
         }
+    }
+
+    fn in_namespace(namespace: Namespace) -> Result<Pod, netlink::Error> {
+        Ok(Pod { netlink: namespace.netlink()?, namespace })
     }
 
     /// The namespace.
@@ -154,8 +162,13 @@ fn has_v6(ips: &[IpConfig]) -> bool {
 /// What an interface must have set before its first IPv6 address. Runs in the pod's namespace.
 fn prepare_v6(name: &str, detection: Detection) -> Result<(), netlink::Error> {
     let detect = detection == Detection::On;
-    // Containers often start with IPv6 off; an address was asked for, so it is wanted here.
-    Sysctl::ipv6(name, "disable_ipv6")?.set("0")?;
+    // Containers often start with IPv6 off; an address was asked for, so it is wanted here. A pod reaches its own
+    // address through lo.
+    for interface in ["lo", name] {
+        Sysctl::ipv6(interface, "disable_ipv6")?.set("0")?;
+    }
+    // Else the kernel forgets the address when somebody in the pod switches the interface off and on.
+    Sysctl::ipv6(name, "keep_addr_on_down")?.set("1")?;
     // Link-local addresses are not ours to add, so only this reaches them.
     Sysctl::ipv6(name, "accept_dad")?.set(if detect { "1" } else { "0" })?;
     if detect {

@@ -18,6 +18,7 @@ impl<T> Explain<T> for Result<T, netlink::Error> {
         self.map_err(|e| {
             let code = match e {
                 netlink::Error::NamespaceGone { .. } | netlink::Error::NotANamespace { .. } => ErrorCode::INVALID_NETNS,
+                netlink::Error::InvalidName { .. } => ErrorCode::INVALID_CONFIG,
                 netlink::Error::Busy(_) | netlink::Error::Timeout { .. } => ErrorCode::TRY_AGAIN_LATER,
                 _ => ErrorCode::INTERNAL,
             };

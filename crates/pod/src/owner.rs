@@ -7,8 +7,8 @@ use siphasher::sip::SipHasher13;
 
 /// What begins the alias of every interface of ours.
 const MARK: &str = "podlink:";
-/// `IFALIASZ` less one: the kernel refuses longer aliases.
-const MAX_ALIAS: usize = 255;
+/// What fits both an interface's alias (255, `IFALIASZ`) and the comment of an nf_tables element (250).
+const MAX_ALIAS: usize = 250;
 
 /// An attachment of a network, as the owner of an interface on the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,11 @@ impl Owner {
     pub fn alias(&self) -> Option<String> {
         let Attachment { container_id, ifname } = &self.attachment;
         Some(format!("{MARK}{}/{container_id}/{ifname}", self.network)).filter(|alias| alias.len() <= MAX_ALIAS)
+    }
+
+    /// The alias, or where the names are too long for one, what at least tells this owner from others.
+    pub fn label(&self) -> String {
+        self.alias().unwrap_or_else(|| format!("{MARK}{}", self.host_name()))
     }
 
     /// Reads an alias back; `None` for an interface that is not ours. None of the three names can have a `/` in it.

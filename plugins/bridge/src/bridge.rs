@@ -1,5 +1,7 @@
 //! The bridge that the network's pods share, and its part as their gateway.
 
+use std::net::IpAddr;
+
 use cni::{Error, ErrorCode};
 use ipnetwork::IpNetwork;
 use netlink::{
@@ -131,6 +133,10 @@ fn ensure_addresses(host: &Netlink, link: &Link, wanted: &[IpNetwork], force: bo
         let mac = host.link(link.index).explain(&doing)?.and_then(|now| now.mac);
         host.change_link(link.index, &LinkChange { mac, ..LinkChange::default() }).explain(&doing)?;
     }
+    if missing.iter().any(|network| network.is_ipv6()) {
+        // A node that has IPv6 off for new interfaces wants it here, where a gateway was asked for.
+        Sysctl::ipv6(&link.name, "disable_ipv6").and_then(|setting| setting.set("0")).explain(&doing)?;
+    }
     for network in &missing {
         let address = NewAddress { network: **network, nodad: true };
         match host.add_address(link.index, &address) {
@@ -141,9 +147,12 @@ fn ensure_addresses(host: &Netlink, link: &Link, wanted: &[IpNetwork], force: bo
     Ok(())
 }
 
-/// The reference's rule: one IPv4 subnet on a bridge, and any number of IPv6 subnets that do not overlap.
+/// The reference's rule: one IPv4 subnet on a bridge, and any number of IPv6 subnets that do not overlap. The link-local
+/// addresses that the kernel gives every interface are in nobody's way.
 fn conflicts(present: IpNetwork, wanted: IpNetwork) -> bool {
+    let link_local = matches!(present.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
     present.is_ipv4() == wanted.is_ipv4()
+        && !link_local
         && (wanted.is_ipv4() || present.contains(wanted.ip()) || wanted.contains(present.ip()))
 }
 

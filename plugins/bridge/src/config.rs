@@ -222,5 +222,15 @@ pub fn ipam_type(call: &NetworkCall) -> Result<Option<String>, Error> {
     Ok(Some(call.config.read::<Only>()?.ipam.plugin).filter(|plugin| !plugin.is_empty()))
 }
 
+/// The bridge's name as well as a config tells it that may have become invalid since the ADD.
+pub fn bridge_name(call: &NetworkCall) -> String {
+    #[derive(Deserialize)]
+    struct Only {
+        bridge: String,
+    }
+    let name = call.config.read::<Only>().map(|only| only.bridge).unwrap_or_default();
+    if name.is_empty() { DEFAULT_BRIDGE.to_owned() } else { name }
+}
+
 #[cfg(test)]
 mod tests;

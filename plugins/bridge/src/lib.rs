@@ -105,7 +105,6 @@ impl Plugin for Bridge {
     }
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
-        let ipam = config::ipam_type(&call.network)?;
         let host = open_host()?;
         // A result that cannot be read tells nothing, and must not keep the pod from going.
         let ips = call.network.config.prev_result().ok().flatten().unwrap_or_default().ips;
@@ -116,20 +115,22 @@ impl Plugin for Bridge {
         });
         // Only then the address: it must not be given to another pod while this one can still use it.
         unlinked.and(unruled)?;
-        match ipam {
+        match config::ipam_type(&call.network)? {
             Some(plugin) => Delegate::find(&call.network, &plugin)?.del(),
             None => Ok(()),
         }
     }
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
-        let ipam = config::ipam_type(call)?;
-        port::delete_unowned(&open_host()?, &call.config.name, valid)?;
-        rules::remove_unowned(&call.config.name, valid)?;
-        match ipam {
+        let network = &call.config.name;
+        let unlinked = port::delete_unowned(&open_host()?, network, valid);
+        let unruled = rules::remove_unowned(network, valid);
+        // As in DEL: no address of a pod that is still linked.
+        unlinked.and_then(|()| match config::ipam_type(call)? {
             Some(plugin) => Delegate::find(call, &plugin)?.gc(),
             None => Ok(()),
-        }
+        })?;
+        unruled
     }
 
     fn status(&self, call: &NetworkCall) -> Result<(), Error> {

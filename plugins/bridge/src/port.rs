@@ -6,7 +6,7 @@ use cni::{Attachment, AttachmentCall, Error, ErrorCode, Interface};
 use netlink::{Link, LinkChange, MacAddr, Netlink, NewVeth, PortChange, Sysctl, VethHost, VethPeer};
 use pod::{Explain, Owner, Pod};
 
-use crate::config::{Config, Vlans};
+use crate::config::{self, Config, Vlans};
 
 /// The kernel has a port up within a millisecond; a node under heavy load may need longer.
 const UP_DEADLINE: Duration = Duration::from_secs(10);
@@ -137,7 +137,7 @@ pub fn delete(host: &Netlink, call: &AttachmentCall) -> Result<(), Error> {
     {
         // The path may lead to another pod's namespace by now, as /proc/<pid>/ns/net does when the ID is used again.
         let recorded = known.iter().find(|known| known.name == link.name && !known.sandbox.is_empty());
-        if link.is_veth() && has_mac(&link, recorded) && !is_anothers(host, &link, &owner)? {
+        if link.is_veth() && has_mac(&link, recorded) && may_be_ours(host, &link, recorded.is_some(), call)? {
             pod.netlink().delete_link(link.index).explain(&link.name)?;
             return Ok(());
         }
@@ -158,12 +158,20 @@ fn has_mac(link: &Link, recorded: Option<&Interface>) -> bool {
     mac.is_none_or(|mac| link.mac == Some(mac))
 }
 
-/// Whether the node's end of the pod's `link` names another owner.
-fn is_anothers(host: &Netlink, link: &Link, owner: &Owner) -> Result<bool, Error> {
+/// Whether the node's end of the pod's `link` is nobody else's: it names no other owner, and where no result vouches for
+/// it, it is a port of the network's bridge. An interface of another plugin may be why our ADD failed.
+fn may_be_ours(host: &Netlink, link: &Link, vouched: bool, call: &AttachmentCall) -> Result<bool, Error> {
     let port = link.peer_index.map(|peer| host.link(peer)).transpose().explain("the node's end of the pair")?.flatten();
     // An index alone does not tell that it is the node's.
-    let alias = port.filter(|port| port.peer_index == Some(link.index)).and_then(|port| port.alias);
-    Ok(alias.as_deref().and_then(Owner::from_alias).is_some_and(|other| other != *owner))
+    let Some(port) = port.filter(|port| port.peer_index == Some(link.index)) else { return Ok(vouched) };
+    match port.alias.as_deref().and_then(Owner::from_alias) {
+        Some(owner) => Ok(owner == crate::owner(call)),
+        None if vouched => Ok(true),
+        None => {
+            let bridge = host.link(&*config::bridge_name(&call.network)).explain("the network's bridge")?;
+            Ok(bridge.is_some_and(|bridge| port.master == Some(bridge.index)))
+        }
+    }
 }
 
 /// Removes the pairs of `network` whose owner is not in `valid`.

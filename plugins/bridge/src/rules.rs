@@ -67,15 +67,14 @@ pub fn check(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
 /// # Errors
 /// The kernel's or iptables'.
 pub fn remove(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
-    // No nf_tables in the kernel, or none in this user namespace: no rule of ours, and none of the reference's in it.
-    if let Ok(mut nft) = open() {
+    if let Some(mut nft) = open_if_supported()? {
         spoof::remove(&mut nft, &owner.host_name()).map_err(|e| failed("macspoofchk", e))?;
         if masquerade::remove(&mut nft, owner, ips).map_err(|e| failed("ipMasq", e))? {
             return Ok(());
         }
         leftovers::remove_nft(&mut nft, owner).map_err(|e| failed("the rules of another bridge plugin", e))?;
     }
-    iptables_masquerade::remove(owner).map_err(|e| failed("ipMasq", e))
+    iptables_masquerade::remove(owner, ips).map_err(|e| failed("ipMasq", e))
 }
 
 /// Removes the rules of `network` whose owner is not in `valid`.
@@ -83,10 +82,11 @@ pub fn remove(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
 /// # Errors
 /// The kernel's.
 pub fn remove_unowned(network: &str, valid: &[Attachment]) -> Result<(), Error> {
-    let Ok(mut nft) = open() else { return Ok(()) };
+    let of_iptables = iptables_masquerade::retain(network, valid).map_err(|e| failed("ipMasq", e));
+    let Some(mut nft) = open_if_supported()? else { return of_iptables };
     let is_valid = |owner: &Owner| owner.network != network || valid.contains(&owner.attachment);
     let spoof = spoof::retain(&mut nft, is_valid).map_err(|e| failed("macspoofchk", e));
-    masquerade::retain(&mut nft, is_valid).map_err(|e| failed("ipMasq", e)).and(spoof)
+    masquerade::retain(&mut nft, is_valid).map_err(|e| failed("ipMasq", e)).and(spoof).and(of_iptables)
 }
 
 /// Whether rules that the config asks for can be made at all.
@@ -94,12 +94,18 @@ pub fn remove_unowned(network: &str, valid: &[Attachment]) -> Result<(), Error> 
 /// # Errors
 /// Code 50 with what is missing.
 pub fn status(config: &Config) -> Result<(), Error> {
-    let of_nft = masquerades(config) && config.masquerade_backend == Some(MasqueradeBackend::Nftables);
-    if config.mac_spoof_check || of_nft {
-        let unavailable = |e| Error { code: ErrorCode::NOT_AVAILABLE, ..failed("nf_tables", e) };
-        open().map_err(unavailable)?;
+    let unavailable = |e: Error| Error { code: ErrorCode::NOT_AVAILABLE, ..e };
+    let of_nft = || open().map(drop).map_err(|e| unavailable(failed("nf_tables", e)));
+    let of_iptables = || iptables::installed().map_err(|e| unavailable(failed("ipMasq", e)));
+    if config.mac_spoof_check {
+        of_nft()?;
     }
-    Ok(())
+    match config.masquerade_backend {
+        _ if !masquerades(config) => Ok(()),
+        Some(MasqueradeBackend::Nftables) => of_nft(),
+        Some(MasqueradeBackend::Iptables) => of_iptables(),
+        None => of_nft().or_else(|_| of_iptables()),
+    }
 }
 
 fn masquerades(config: &Config) -> bool {
@@ -116,6 +122,15 @@ fn falls_back<T>(config: &Config, attempt: &Result<T, nft::Error>) -> bool {
 fn open() -> Result<Nft, nft::Error> {
     let mut nft = Nft::open()?;
     nft.generation().map(|_| nft)
+}
+
+/// The same where there may be nothing to remove: `None` for a kernel that cannot have any of our rules.
+fn open_if_supported() -> Result<Option<Nft>, Error> {
+    match open() {
+        Ok(nft) => Ok(Some(nft)),
+        Err(e) if e.is_unsupported() => Ok(None),
+        Err(e) => Err(failed("nf_tables", e)),
+    }
 }
 
 fn failed(what: &str, error: impl std::fmt::Display) -> Error {

@@ -16,11 +16,15 @@ struct Scripts {
 impl Scripts {
     /// A directory with one plugin, `ipam`, that runs `script` and first notes its verb in the file `verbs`.
     fn new(script: &str) -> Scripts {
+        Scripts::named("ipam", script)
+    }
+
+    fn named(name: &str, script: &str) -> Scripts {
         let alone = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
         let text = format!("#!/bin/sh\necho $CNI_COMMAND >> {}/verbs\n{script}\n", dir.path().display());
         let options = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).clone();
-        options.open(dir.path().join("ipam")).unwrap().write_all(text.as_bytes()).unwrap();
+        options.open(dir.path().join(name)).unwrap().write_all(text.as_bytes()).unwrap();
         Scripts { dir, _alone: alone }
     }
 
@@ -106,11 +110,19 @@ fn output_that_never_ends_is_cut_off() {
 
 #[test]
 fn a_plugin_that_is_not_given_its_config_does_nothing_and_is_ended() {
-    let scripts = Scripts::new("config=$(cat); [ -z \"$config\" ] || echo acted >> \"${0%/*}\"/acted");
+    let scripts = Scripts::named("static", "config=$(cat); [ -z \"$config\" ] || echo acted >> \"${0%/*}\"/acted");
     let call = scripts.call();
-    let delegate = Delegate::find(&call, "ipam").unwrap();
+    let delegate = Delegate::find(&call, "static").unwrap();
     drop(delegate.start_add().unwrap());
     assert!(!scripts.dir.path().join("acted").exists());
     delegate.del().unwrap();
     assert!(scripts.dir.path().join("acted").exists());
+}
+
+#[test]
+fn a_plugin_that_may_act_without_its_config_is_not_started_before_its_turn() {
+    let scripts = Scripts::new("true");
+    let call = scripts.call();
+    drop(Delegate::find(&call, "ipam").unwrap().start_add().unwrap());
+    assert!(!scripts.dir.path().join("verbs").exists());
 }

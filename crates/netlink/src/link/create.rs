@@ -9,7 +9,7 @@ use netlink_packet_route::{
 };
 use nix::libc;
 
-use super::check_name;
+use super::check_new_name;
 use crate::{Error, MacAddr, Namespace, Netlink};
 
 /// What `EOPNOTSUPP` means where VLAN filtering is asked for (`CONFIG_BRIDGE_VLAN_FILTERING`).
@@ -88,7 +88,7 @@ impl Netlink {
     /// [`Error::Exists`] for a name that is taken, by whatever kind of interface; `Operation not supported` where the
     /// kernel has no `ifb` module.
     pub fn create_ifb(&self, ifb: &NewIfb<'_>) -> Result<(), Error> {
-        check_name(ifb.name)?;
+        check_new_name(ifb.name)?;
         let mut message = named(ifb.name, None, Some(ifb.mtu), ifb.up);
         message.attributes.push(LinkAttribute::TxQueueLen(ifb.tx_queue_len));
         message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Ifb)]));
@@ -102,7 +102,7 @@ impl Netlink {
     /// [`Error::Exists`] for a name that is taken, by whatever kind of interface; `Operation not supported` where
     /// the kernel has no VLAN filtering and it is asked for.
     pub fn create_bridge(&self, bridge: &NewBridge<'_>) -> Result<(), Error> {
-        check_name(bridge.name)?;
+        check_new_name(bridge.name)?;
         let mut message = named(bridge.name, bridge.mac, bridge.mtu, bridge.up);
         let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
         if bridge.vlan_filtering {
@@ -124,8 +124,8 @@ impl Netlink {
     /// [`Error::NotFound`] where the master is gone.
     pub fn create_veth(&self, veth: &NewVeth<'_>) -> Result<(), Error> {
         let NewVeth { host, peer } = veth;
-        check_name(host.name)?;
-        check_name(peer.name)?;
+        check_new_name(host.name)?;
+        check_new_name(peer.name)?;
         let mut far = named(peer.name, peer.mac, peer.mtu, false);
         far.attributes.push(LinkAttribute::NetNsFd(peer.namespace.as_fd().as_raw_fd()));
         let mut near = named(host.name, host.mac, host.mtu, host.up);

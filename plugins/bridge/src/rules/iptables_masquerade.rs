@@ -1,7 +1,9 @@
 //! Masquerading by iptables, for `"ipMasqBackend": "iptables"` and kernels without nf_tables: the reference's chains.
 
-use cni::{Error as CniError, IpConfig};
-use iptables::{Error, Family, Ruleset};
+use std::collections::BTreeSet;
+
+use cni::{Attachment, Error as CniError, IpConfig};
+use iptables::{Error, Family, Line, Ruleset};
 use pod::{Owner, drift};
 
 use super::Subject;
@@ -39,9 +41,37 @@ pub fn check(subject: &Subject<'_>) -> Result<(), CniError> {
     Ok(())
 }
 
-/// Removes the attachment's chain and the jumps to it. Runs nothing where the chain cannot be.
-pub fn remove(owner: &Owner) -> Result<(), Error> {
-    Family::ALL.into_iter().try_for_each(|family| iptables::remove_chain(family, TABLE, &chain(owner)))
+/// Removes the jumps to the attachment's chain, and the chain with the last of them: it is the same for all interfaces
+/// of a container. Without `ips` all jumps are this attachment's. Runs nothing where the chain cannot be.
+pub fn remove(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
+    Family::ALL.into_iter().try_for_each(|family| {
+        let sources: Vec<String> =
+            of_family(ips, family).map(|ip| format!("-s {}/{} ", ip.address.ip(), host_bits(family))).collect();
+        let is_ours = |jump: &Line| ips.is_empty() || sources.iter().any(|source| jump.spec.starts_with(source));
+        iptables::remove_chain(family, TABLE, &chain(owner), is_ours)
+    })
+}
+
+/// Removes the chains of containers of `network` none of whose attachments is in `valid`.
+pub fn retain(network: &str, valid: &[Attachment]) -> Result<(), Error> {
+    for family in Family::ALL {
+        if !iptables::may_have_table(family, TABLE) {
+            continue;
+        }
+        let rules = Ruleset::parse(&iptables::save(family, TABLE)?).rules;
+        let owners = rules.iter().filter_map(|rule| iptables::owner(&rule.spec));
+        let dead = owners.filter(|(of, id)| of == network && !valid.iter().any(|kept| kept.container_id == *id));
+        let chains: BTreeSet<String> = dead.map(|(network, id)| iptables::chain_name("", &network, &id)).collect();
+        chains.iter().try_for_each(|chain| iptables::remove_chain(family, TABLE, chain, |_| true))?;
+    }
+    Ok(())
+}
+
+fn host_bits(family: Family) -> u8 {
+    match family {
+        Family::V4 => 32,
+        Family::V6 => 128,
+    }
 }
 
 fn of_family(ips: &[IpConfig], family: Family) -> impl Iterator<Item = &IpConfig> {
@@ -58,8 +88,8 @@ fn lines(owner: &Owner, ips: &[&IpConfig], family: Family) -> (String, Vec<Strin
     let comment = iptables::comment(&owner.network, &owner.attachment.container_id).replace('"', "\\\"");
     let comment = format!("-m comment --comment \"{comment}\"");
     let (multicast, host) = match family {
-        Family::V4 => ("224.0.0.0/4", 32),
-        Family::V6 => ("ff00::/8", 128),
+        Family::V4 => ("224.0.0.0/4", host_bits(family)),
+        Family::V6 => ("ff00::/8", host_bits(family)),
     };
     let own = |ip: &&IpConfig| {
         format!("-A {chain} -d {}/{} {comment} -j ACCEPT", ip.address.0.network(), ip.address.0.prefix())

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! table inet podlink_masq {
-//!     map pods4 { type ipv4_addr : verdict }      10.88.0.5 comment "podlink:net/c1/eth0" : jump 10.88.0.0-16
+//!     map pods4 { type ipv4_addr : verdict }      10.88.0.5 comment "podlink:net/c1/eth0" : jump subnet-10.88.0.0-16
 //!     chain postrouting { type nat hook postrouting; ip saddr vmap @pods4; ip6 saddr vmap @pods6 }
-//!     chain 10.88.0.0-16 { ip daddr 10.88.0.0/16 return; ip daddr 224.0.0.0/4 return; masquerade }
+//!     chain subnet-10.88.0.0-16 { ip daddr 10.88.0.0/16 return; ip daddr 224.0.0.0/4 return; masquerade }
 //! }
 //! ```
 //!
@@ -53,11 +53,7 @@ fn add_elements(transaction: &mut Transaction, subject: &Subject<'_>) {
 }
 
 fn element(ip: &IpConfig, owner: &Owner) -> Element {
-    let element = Element::new(ip.address.ip()).verdict(Verdict::Jump(chain_name(ip.address)));
-    match owner.alias() {
-        Some(alias) => element.owner(alias),
-        None => element,
-    }
+    Element::new(ip.address.ip()).verdict(Verdict::Jump(chain_name(ip.address))).owner(owner.label())
 }
 
 /// What of the table and chains for these addresses is not there.
@@ -102,7 +98,7 @@ fn subnet_rules(address: Cidr) -> [Rule; 3] {
     ]
 }
 
-/// The subnet's chain: `10.88.0.0-16`. nft's own syntax has no place for `/` and `:` in a name.
+/// The subnet's chain: `subnet-10.88.0.0-16`. nft's own syntax has no place for `/` and `:` in a name.
 fn chain_name(address: Cidr) -> String {
     format!("subnet-{}-{}", address.0.network().to_string().replace(':', "_"), address.0.prefix())
 }
@@ -140,17 +136,17 @@ fn expect_rules(nft: &mut Nft, chain: &str, expected: &[Rule]) -> Result<(), cni
 
 /// Removes the owner's elements; whether there were any. Those of `ips` are looked for first, which is quick; then all.
 pub fn remove(nft: &mut Nft, owner: &Owner, ips: &[IpConfig]) -> Result<bool, Error> {
-    let alias = owner.alias();
+    let label = Some(owner.label());
     let mut transaction = Transaction::new();
     for ip in ips.iter().map(|ip| ip.address.ip()) {
         let found = nft.element(&TABLE, map(ip), ip).or_else(none_if_missing)?;
         // The address may be another pod's by now.
-        if found.is_some_and(|found| found.owner == alias) {
+        if found.is_some_and(|found| found.owner == label) {
             transaction.destroy_element(&TABLE, map(ip), ip);
         }
     }
     if transaction.is_empty() {
-        collect(nft, &mut transaction, |found| found == owner)?;
+        collect(nft, &mut transaction, |found| Some(found) == label.as_deref())?;
     }
     let any = !transaction.is_empty();
     nft.commit(&transaction).map(|()| any)
@@ -159,17 +155,17 @@ pub fn remove(nft: &mut Nft, owner: &Owner, ips: &[IpConfig]) -> Result<bool, Er
 /// Removes the elements whose owner is ours and not to be kept.
 pub fn retain(nft: &mut Nft, keep: impl Fn(&Owner) -> bool) -> Result<(), Error> {
     let mut transaction = Transaction::new();
-    collect(nft, &mut transaction, |owner| !keep(owner))?;
+    collect(nft, &mut transaction, |label| Owner::from_alias(label).is_some_and(|owner| !keep(&owner)))?;
     nft.commit(&transaction)
 }
 
-fn collect(nft: &mut Nft, transaction: &mut Transaction, goes: impl Fn(&Owner) -> bool) -> Result<(), Error> {
+fn collect(nft: &mut Nft, transaction: &mut Transaction, goes: impl Fn(&str) -> bool) -> Result<(), Error> {
     if !nft.has_table(&TABLE)? {
         return Ok(());
     }
     for (map, key, _) in MAPS {
         for found in nft.elements(&TABLE, map)? {
-            if found.owner.as_deref().and_then(Owner::from_alias).is_some_and(|owner| goes(&owner))
+            if found.owner.as_deref().is_some_and(&goes)
                 && let Some(key) = Key::from_bytes(&[key], &found.key)
             {
                 transaction.destroy_element(&TABLE, map, key);

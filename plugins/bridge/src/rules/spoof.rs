@@ -30,15 +30,7 @@ pub fn add(nft: &mut Nft, subject: &Subject<'_>) -> Result<(), Error> {
     remove(nft, &port)?;
     let mut elements = Transaction::new();
     elements.add_element(&TABLE, ALLOWED, Element::new(allowed_key(&port, subject.mac)));
-    let element = Element::new(&*port);
-    elements.add_element(
-        &TABLE,
-        PORTS,
-        match subject.owner.alias() {
-            Some(alias) => element.owner(alias),
-            None => element,
-        },
-    );
+    elements.add_element(&TABLE, PORTS, Element::new(&*port).owner(subject.owner.label()));
     match nft.commit(&elements) {
         Err(e) if e.is_not_found() => {}
         done => return done,
