@@ -40,12 +40,22 @@ need() {
   fi
 }
 
+# Debian's own cargo is too old for this workspace, so it is named, not installed.
+need_cargo() {
+  [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+  found=$(cargo --version 2>/dev/null | awk '{print $2}') || true
+  [ "$(printf '%s\n' "$wanted" "${found:-0}" | sort -V | head -n 1)" = "$wanted" ] ||
+    die "please install Rust $wanted or later (https://rustup.rs); cargo here: ${found:-none}"
+}
+
 # Sets bins to the directory of the plugins and cnitool.
 build() {
   bins=${PODLINK_BIN_DIR:-}
   [ -z "$bins" ] || return 0
-  [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
-  need cargo cargo cc gcc ip iproute2 ping iputils-ping nsenter util-linux
+  need_cargo
+  need cc gcc ip iproute2 ping iputils-ping nsenter util-linux nft nftables
   echo "building the plugins and cnitool ..."
   bins=$(cargo build --manifest-path "$root/Cargo.toml" --quiet --message-format json -p podlink-bridge -p podlink-host-local -p podlink-loopback -p cnitool |
     sed -n 's/.*"executable":"\([^"]*\)\/bridge".*/\1/p')
@@ -143,20 +153,25 @@ on_node() {
   nsenter -t "$(cat "$state/node")" "${user[@]}" -m -n "$@"
 }
 
-node_is_up() { [ -f "$state/node" ] && kill -0 "$(cat "$state/node")" 2>/dev/null; }
+# The file names the node's process and its network namespace: a process ID alone may be another's by now.
+node_is_up() {
+  [ -O "$state" ] && [ -f "$state/node" ] || return 1
+  [ "$(readlink "/proc/$(cat "$state/node")/ns/net" 2>/dev/null)" = "$(cat "$state/namespace")" ]
+}
 
 up() {
   local name=$1
   build
   mkdir -p -m 700 "$state"
   if ! node_is_up; then
-    # The sleeping process is the node: its namespaces live as long as it does.
-    rm -f "$state/ready"
-    mkfifo "$state/ready"
-    new_node bash -c "$prepare_node"' && echo $$ >"$1" && exec sleep infinity' - "$state/ready" </dev/null >/dev/null 2>&1 &
-    read -r node_pid <"$state/ready"
-    rm -f "$state/ready"
-    # Inside a user namespace the process ID is the same: no PID namespace is made.
+    [ -O "$state" ] || die "$state belongs to somebody else"
+    rm -f "$state"/*
+    # The sleeping process is the node: its namespaces live as long as it does. It says its ID when it is ready.
+    local node_pid ready
+    exec {ready}< <(new_node bash -c "$prepare_node"' && echo $$ && exec sleep infinity >/dev/null' </dev/null)
+    read -r node_pid <&"$ready" || die "no namespaces can be made here"
+    exec {ready}<&-
+    readlink "/proc/$node_pid/ns/net" >"$state/namespace"
     echo "$node_pid" >"$state/node"
   fi
   network=$(network_of "$example")
@@ -190,9 +205,9 @@ run_in() {
 
 run_tests() {
   local skips=() log
-  [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
-  need cargo cargo cc gcc ip iproute2 ping iputils-ping nsenter util-linux kmod kmod busybox busybox-static tcpdump tcpdump strace strace \
-    linux.uml user-mode-linux containerd containerd runc runc podman podman conmon conmon /usr/lib/cni/bridge containernetworking-plugins
+  need_cargo
+  need cc gcc ip iproute2 ping iputils-ping nsenter util-linux kmod kmod busybox busybox-static tcpdump tcpdump strace strace \
+    nft nftables iptables-restore iptables dbus-daemon dbus-daemon linux.uml user-mode-linux containerd containerd runc runc podman podman conmon conmon /usr/lib/cni/bridge containernetworking-plugins
   cd "$root"
   cargo fmt --all --check
   cargo clippy --workspace --all-targets --quiet -- -D warnings
