@@ -96,7 +96,9 @@ fn main() -> ExitCode {
         {
             let ratio = quantile(ours, 0.5) / quantile(reference, 0.5);
             println!("| {case} | {verb} | {} | {} | {ratio:.2} |", spread(ours), spread(reference));
-            for (_, limit) in limits.iter().filter(|(what, at_most)| *what == format!("{case}:{verb}") && ratio > *at_most) {
+            for (_, limit) in
+                limits.iter().filter(|(what, at_most)| *what == format!("{case}:{verb}") && ratio > *at_most)
+            {
                 eprintln!("{case}:{verb}: the ratio {ratio:.2} is above {limit}");
                 exceeded = true;
             }

@@ -97,8 +97,11 @@ fn names_of_any_length_are_told_apart_and_removed() {
 #[test]
 fn a_link_local_gateway_goes_beside_the_bridges_own_link_local_address() {
     let node = Node::new();
-    let config = gateway(&[], json!({ "ipam": { "type": "host-local", "ranges": [[
-        { "subnet": "fd07::/64", "gateway": "fe80::1" }]] } }));
+    let config = gateway(
+        &[],
+        json!({ "ipam": { "type": "host-local", "ranges": [[
+        { "subnet": "fd07::/64", "gateway": "fe80::1" }]] } }),
+    );
     for name in ["a", "b"] {
         let pod = node.pod(name);
         node.typed(&config).pod(&pod).add().success();

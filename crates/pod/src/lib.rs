@@ -5,9 +5,13 @@
 
 mod address;
 mod errors;
+mod mac;
 mod owner;
 mod route;
+mod unowned;
 
 pub use address::{Detection, Pod};
 pub use errors::{Explain, drift};
+pub use mac::requested_mac;
 pub use owner::Owner;
+pub use unowned::delete_unowned;

@@ -1,6 +1,6 @@
 //! The ifb device that what a pod sends is led through.
 
-use cni::{Attachment, Error, ErrorCode};
+use cni::{Error, ErrorCode};
 use netlink::{Filter, Handle, Link, LinkChange, LinkKind, Netlink, NewIfb, Qdisc};
 use pod::{Explain, Owner, drift};
 use sha2::{Digest, Sha512};
@@ -22,7 +22,8 @@ fn name(parts: &[&str]) -> String {
     hash[..6].iter().fold("bwp".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
-fn is_ifb(link: &Link) -> bool {
+/// Whether it is the kind of device that shapes what a pod sends.
+pub fn is_ifb(link: &Link) -> bool {
     link.kind == LinkKind::Other("ifb".to_owned())
 }
 
@@ -167,32 +168,14 @@ pub fn delete(host: &Netlink, owner: &Owner) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes the devices of `network` whose owner is not in `valid`.
-///
-/// # Errors
-/// Those that could not be removed, after the rest was.
-pub fn delete_unowned(host: &Netlink, network: &str, valid: &[Attachment]) -> Result<(), Error> {
-    let links = host.links().explain("the node's interfaces")?;
-    let mut failures = Vec::new();
-    for link in links.iter().filter(|link| is_ifb(link)) {
-        if owner_of(link).is_some_and(|of| of.network == network && !valid.contains(&of.attachment))
-            && let Err(e) = delete_link(host, &link.name)
-        {
-            failures.push(e.to_string());
-        }
-    }
-    if failures.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorCode::INTERNAL, format!("GC of network {network:?}: {}", failures.join("; "))))
-}
-
 fn delete_link(host: &Netlink, name: &str) -> Result<bool, Error> {
     host.delete_link(name).explain(format_args!("interface {name}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use cni::Attachment;
+
     use super::*;
 
     #[test]

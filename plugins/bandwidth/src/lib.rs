@@ -85,7 +85,7 @@ impl Plugin for Bandwidth {
     }
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
-        ifb::delete_unowned(&open_host()?, &call.config.name, valid)
+        pod::delete_unowned(&open_host()?, &call.config.name, valid, ifb::is_ifb)
     }
 
     fn status(&self, call: &NetworkCall) -> Result<(), Error> {

@@ -169,7 +169,7 @@ impl Config {
             cni::validate::interface_name(&name).map_err(too_long)?;
         }
         call.args.reject_unknown()?;
-        let mac = mac(&[
+        let mac = pod::requested_mac(&[
             ("runtimeConfig.mac", Some(keys.runtime_config.mac.as_str())),
             ("args.cni.mac", Some(keys.args.cni.mac.as_str())),
             ("CNI_ARGS MAC", call.args.get("MAC")),
@@ -194,19 +194,6 @@ impl Config {
             dns: keys.dns,
         })
     }
-}
-
-/// The first MAC given, in order of precedence.
-fn mac(places: &[(&str, Option<&str>)]) -> Result<Option<MacAddr>, String> {
-    let Some((key, text)) = places.iter().find_map(|(key, text)| Some((key, text.filter(|text| !text.is_empty())?)))
-    else {
-        return Ok(None);
-    };
-    let mac: MacAddr = text.parse().map_err(|e| format!("{key}: {e}"))?;
-    if mac.is_multicast() || mac.is_zero() {
-        return Err(format!("{key}: {mac} is no address of a single interface (it is multicast or all zero)"));
-    }
-    Ok(Some(mac))
 }
 
 /// The one key that DEL and GC need. They must work with a config that has become invalid since the ADD.

@@ -123,7 +123,7 @@ impl Plugin for Bridge {
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
         let network = &call.config.name;
-        let unlinked = port::delete_unowned(&open_host()?, network, valid);
+        let unlinked = pod::delete_unowned(&open_host()?, network, valid, Link::is_veth);
         let unruled = rules::remove_unowned(network, valid);
         // As in DEL: no address of a pod that is still linked.
         unlinked.and_then(|()| match config::ipam_type(call)? {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cni::{Attachment, AttachmentCall, Error, ErrorCode, Interface};
+use cni::{AttachmentCall, Error, ErrorCode, Interface};
 use netlink::{Link, LinkChange, MacAddr, Netlink, NewVeth, PortChange, Sysctl, VethHost, VethPeer};
 use pod::{Explain, Owner, Pod};
 
@@ -172,27 +172,6 @@ fn may_be_ours(host: &Netlink, link: &Link, vouched: bool, call: &AttachmentCall
             Ok(bridge.is_some_and(|bridge| port.master == Some(bridge.index)))
         }
     }
-}
-
-/// Removes the pairs of `network` whose owner is not in `valid`.
-///
-/// # Errors
-/// Those that could not be removed, after the rest was.
-pub fn delete_unowned(host: &Netlink, network: &str, valid: &[Attachment]) -> Result<(), Error> {
-    let links = host.links().explain("the node's interfaces")?;
-    let mut failures = Vec::new();
-    for link in links.iter().filter(|link| link.is_veth()) {
-        let owner = link.alias.as_deref().and_then(Owner::from_alias);
-        if owner.is_some_and(|owner| owner.network == network && !valid.contains(&owner.attachment))
-            && let Err(e) = delete_link(host, &link.name)
-        {
-            failures.push(e.to_string());
-        }
-    }
-    if failures.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorCode::INTERNAL, format!("GC of network {network:?}: {}", failures.join("; "))))
 }
 
 fn delete_link(host: &Netlink, name: &str) -> Result<bool, Error> {

@@ -103,7 +103,7 @@ impl Config {
             }
         }
         call.args.reject_unknown()?;
-        let mac = mac(&[
+        let mac = pod::requested_mac(&[
             ("args.cni.mac", Some(args.mac.as_str())),
             ("runtimeConfig.mac", Some(keys.runtime_config.mac.as_str())),
             ("CNI_ARGS MAC", call.args.get("MAC")),
@@ -177,19 +177,6 @@ fn reject_duplicates(config: &[u8]) -> Result<(), String> {
         Some((_, (key, _))) => Err(format!("sysctl: {key:?} is there twice; duplicated sysctl keys are not allowed")),
         None => Ok(()),
     }
-}
-
-/// The first MAC given, in order of precedence.
-fn mac(places: &[(&str, Option<&str>)]) -> Result<Option<MacAddr>, String> {
-    let Some((key, text)) = places.iter().find_map(|(key, text)| Some((key, text.filter(|text| !text.is_empty())?)))
-    else {
-        return Ok(None);
-    };
-    let mac: MacAddr = text.parse().map_err(|e| format!("{key}: {e}"))?;
-    if mac.is_multicast() || mac.is_zero() {
-        return Err(format!("{key}: {mac} is no address of a single interface (it is multicast or all zero)"));
-    }
-    Ok(Some(mac))
 }
 
 #[cfg(test)]
