@@ -204,7 +204,7 @@ run_in() {
 # ---- test ----
 
 run_tests() {
-  local skips=() log
+  local skips=()
   need_cargo
   need cc gcc ip iproute2 ping iputils-ping nsenter util-linux kmod kmod busybox busybox-static tcpdump tcpdump strace strace \
     nft nftables iptables-restore iptables dbus-daemon dbus-daemon linux.uml user-mode-linux containerd containerd runc runc podman podman conmon conmon /usr/lib/cni/bridge containernetworking-plugins
@@ -212,6 +212,7 @@ run_tests() {
   cargo fmt --all --check
   cargo clippy --workspace --all-targets --quiet -- -D warnings
   cargo build --workspace --bins --quiet
+  # Not local: it is removed when the function is long over.
   log=$(mktemp)
   trap 'rm -f "$log"' EXIT
   if [ "$(id -u)" = 0 ]; then
