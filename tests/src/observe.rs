@@ -55,6 +55,15 @@ impl Namespace {
         value.unwrap_or_else(|e| panic!("reading {file}: {e}")).trim().to_owned()
     }
 
+    /// What the rule plugins keep for pods: lines of nf_tables, iptables' included, that hold an element of a set or map, a
+    /// chain of a container's host ports, or one of `names`, such as an address or a container ID.
+    pub fn rules_of_pods(&self, names: &[&str]) -> Vec<String> {
+        let rules = self.sh(&["nft", "list", "ruleset"]);
+        let of_pods =
+            |line: &&str| ["elements =", "CNI-DN-", "CNI-SN-"].iter().chain(names).any(|name| line.contains(name));
+        rules.lines().filter(of_pods).map(|line| line.trim().to_owned()).collect()
+    }
+
     /// The VLANs of a bridge or bridge port: `[{"vlan": 100, "flags": ["PVID", "Egress Untagged"]}]`.
     pub fn vlans(&self, name: &str) -> Value {
         list(self.ask("bridge", &["vlan", "show"]))

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use podlink_tests::containerd::Containerd;
-use podlink_tests::cri::{Cri, PodSandboxConfig};
-use podlink_tests::{BinDir, Node, image};
+use podlink_tests::cri::{Cri, PodSandboxConfig, PortMapping};
+use podlink_tests::example::Example;
+use podlink_tests::outside::{NODE, OUTSIDE};
+use podlink_tests::{BinDir, Node, Outside, image};
 use serde_json::json;
 
 const GATEWAY: &str = "10.88.0.1";
@@ -72,6 +74,36 @@ fn pods_reach_each_other_and_the_node_and_leave_nothing() {
     assert_eq!(address_files(&data.join("pods")), Vec::<String>::new());
     let namespaces = std::fs::read_dir(node.outside("/run/netns")).unwrap().count();
     assert_eq!(namespaces, 0, "a network namespace is left");
+}
+
+#[test]
+fn a_host_port_leads_to_its_pod_until_the_sandbox_is_stopped() {
+    let bins = BinDir::ours();
+    let node = Node::new();
+    let outside = Outside::of(&node);
+    let containerd = Containerd::start(&node, &bins, &Example::read(&bins, "10-containerd.conflist").conflist);
+    let cri = containerd.cri();
+    let mut config = PodSandboxConfig::new("web", &containerd.jail().cgroup());
+    config.port_mappings =
+        vec![PortMapping { protocol: 0, container_port: 80, host_port: 8080, host_ip: String::new() }];
+    let id = cri.run_pod_sandbox(&config).unwrap();
+    let sandbox = cri.sandbox(&id).unwrap();
+    let web = cri.start_container(&id, &config, "web", image::NAME).unwrap();
+    exec(cri, &web, &["httpd", "-p", "80", "-h", "/www"]);
+    let ports = NODE.map(|to| std::net::SocketAddr::new(address(to), 8080));
+    for (to, client) in ports.into_iter().zip(OUTSIDE) {
+        node.http(to, "/cgi-bin/who").unwrap();
+        let seen = outside.http(to, "/cgi-bin/who").unwrap();
+        let seen = address(seen.trim_matches(['[', ']'])).to_canonical();
+        assert_eq!(seen, address(client), "the pod sees its client's real address");
+    }
+
+    cri.stop_pod_sandbox(&id).unwrap();
+    ports.iter().for_each(|to| outside.refused(*to));
+    let [second] = &sandbox.additional_ips[..] else { panic!("two addresses expected: {sandbox:?}") };
+    assert_eq!(node.rules_of_pods(&[&id, &sandbox.ip, second]), [""; 0]);
+    assert_eq!(node.reserved("containerd-net"), [""; 0]);
+    cri.remove_pod_sandbox(&id).unwrap();
 }
 
 #[track_caller]

@@ -1,6 +1,10 @@
 //! Each conflist of conf-examples does what its name says. The VLAN one runs in tests/uml.rs.
 
-use podlink_tests::{BinDir, example};
+use std::collections::BTreeSet;
+
+use podlink_tests::example::Example;
+use podlink_tests::{BinDir, Node, Outside, Pod, example, outside};
+use serde_json::{Value, json};
 
 #[test]
 fn containerd_default() {
@@ -25,12 +29,58 @@ fn layer_2_only() {
 }
 
 #[test]
+fn nerdctl_default() {
+    example::works(&BinDir::ours(), "60-nerdctl.conflist", [&["10.4.0.2/24"], &["10.4.0.3/24"]], Some("nerdctl0"));
+}
+
+#[test]
+fn podman_default() {
+    example::works(&BinDir::ours(), "70-podman.conflist", [&["10.88.0.2/16"], &["10.88.0.3/16"]], Some("cni-podman0"));
+}
+
+#[test]
+fn k3s_style() {
+    example::works(&BinDir::ours(), "80-k3s.conflist", [&["10.42.0.2/24"], &["10.42.0.3/24"]], Some("cni0"));
+}
+
+#[test]
+fn a_hundred_pods_at_once_through_nerdctls_chain() {
+    let example = Example::read(&BinDir::ours(), "60-nerdctl.conflist");
+    let node = Node::new();
+    let outside = Outside::of(&node);
+    let pods: Vec<(Pod, u16)> = (8000..8100).map(|port| (node.pod(&port.to_string()), port)).collect();
+    let at_once = |verb: &str| -> Vec<String> {
+        std::thread::scope(|scope| {
+            let call = |(pod, port): &(Pod, u16)| {
+                let asked = json!({ "portMappings": [{ "hostPort": port, "containerPort": 80, "protocol": "tcp" }] });
+                example.cnitool(&node, verb, pod, &asked).success()
+            };
+            let running: Vec<_> = pods.iter().map(|pod| scope.spawn(move || call(pod))).collect();
+            running.into_iter().map(|call| call.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
+        })
+    };
+    let results = at_once("add");
+    let address = |result: &String| serde_json::from_str::<Value>(result).unwrap()["ips"][0]["address"].to_string();
+    assert_eq!(results.iter().map(address).collect::<BTreeSet<_>>().len(), 100);
+    for (pod, port) in &pods {
+        let to = format!("{}:{port}", outside::NODE[0]).parse().unwrap();
+        outside.tcp_published(to, pod, 80).unwrap();
+    }
+    at_once("check");
+    assert_ne!(node.rules_of_pods(&[]), [""; 0]);
+    at_once("del");
+    assert_eq!(node.rules_of_pods(&["cnitool-", "CNI-"]), [""; 0]);
+    assert_eq!((node.link_names(), node.reserved("bridge")), (vec![outside::UPLINK.into(), "nerdctl0".into()], vec![]));
+}
+
+#[test]
 fn no_example_is_without_a_test() {
     let mut found: Vec<String> = std::fs::read_dir(example::dir())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     found.sort();
-    let tested = ["10-containerd", "20-kubenet", "30-dual-stack", "40-vlan", "50-layer2"];
+    let tested =
+        ["10-containerd", "20-kubenet", "30-dual-stack", "40-vlan", "50-layer2", "60-nerdctl", "70-podman", "80-k3s"];
     assert_eq!(found, tested.map(|name| format!("{name}.conflist")));
 }

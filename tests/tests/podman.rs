@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use podlink_tests::example::Example;
+use podlink_tests::outside::{NODE, OUTSIDE};
 use podlink_tests::podman::Podman;
-use podlink_tests::{BinDir, Node};
+use podlink_tests::{BinDir, Node, Outside};
 use serde_json::json;
 
 #[test]
@@ -40,4 +42,28 @@ fn a_container_runs_answers_and_leaves_nothing() {
     assert!(addresses.is_empty(), "addresses still reserved: {addresses:?}");
     let namespaces = std::fs::read_dir(node.outside("/run/netns")).unwrap().count();
     assert_eq!(namespaces, 0, "a network namespace is left");
+}
+
+#[test]
+fn a_published_port_answers_until_the_container_is_removed() {
+    let bins = BinDir::ours();
+    let node = Node::new();
+    let outside = Outside::of(&node);
+    let podman = Podman::new(&node, &bins, &Example::read(&bins, "70-podman.conflist").conflist);
+    let id = podman.run_detached("podman", "web", &["-p", "127.0.0.1:8081:80", "-p", "8080:80"]);
+    podman.run(&["exec", "web", "httpd", "-p", "80", "-h", "/www"]).success();
+    let ip = podman.ip("web", "podman");
+    let ports = ["127.0.0.1:8080", "127.0.0.1:8081", &format!("{}:8080", NODE[0])].map(|to| to.parse().unwrap());
+    for to in ports {
+        node.http(to, "/cgi-bin/who").unwrap();
+    }
+    let seen = outside.http(ports[2], "/cgi-bin/who").unwrap();
+    assert!(seen.contains(OUTSIDE[0]), "the container sees its client's real address, not {seen}");
+    outside.refused(format!("{}:8081", NODE[0]).parse().unwrap());
+
+    podman.run(&["rm", "--force", "--time", "0", "web"]).success();
+    ports.iter().for_each(|to| node.refused(*to));
+    outside.refused(ports[2]);
+    assert_eq!(node.rules_of_pods(&[&ip, &id]), [""; 0]);
+    assert_eq!(node.reserved("podman"), [""; 0]);
 }

@@ -14,6 +14,9 @@ pub struct PodSandboxConfig {
     pub(super) hostname: String,
     #[prost(message, optional, tag = "4")]
     pub(super) dns_config: Option<DnsConfig>,
+    /// Ports of the node that lead to the pod, which containerd hands on as the capability `portMappings`.
+    #[prost(message, repeated, tag = "5")]
+    pub port_mappings: Vec<PortMapping>,
     #[prost(message, optional, tag = "8")]
     pub(super) linux: Option<LinuxPodSandboxConfig>,
 }
@@ -31,9 +34,27 @@ impl PodSandboxConfig {
             hostname: name.to_owned(),
             // Given, so that the runtime does not look for a resolv.conf of the machine.
             dns_config: Some(DnsConfig { servers: vec!["127.0.0.1".to_owned()] }),
+            port_mappings: Vec::new(),
             linux: Some(LinuxPodSandboxConfig { cgroup_parent: cgroup_parent.to_owned() }),
         }
     }
+}
+
+/// A port of the node that leads to one of the pod.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PortMapping {
+    /// 0 is TCP, 1 UDP, 2 SCTP.
+    #[prost(int32, tag = "1")]
+    pub protocol: i32,
+    /// The pod's port.
+    #[prost(int32, tag = "2")]
+    pub container_port: i32,
+    /// The node's port.
+    #[prost(int32, tag = "3")]
+    pub host_port: i32,
+    /// The node's address, empty for all of them.
+    #[prost(string, tag = "4")]
+    pub host_ip: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -10,8 +10,8 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
-pub use messages::PodSandboxConfig;
 use messages::*;
+pub use messages::{PodSandboxConfig, PortMapping};
 
 /// How long the runtime may take for one call. It only catches hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
