@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::args::CniArgs;
 use crate::config::{Attachment, NetConf};
 use crate::error::{Error, ErrorCode};
+use crate::plugin::Suite;
 use crate::validate;
 use crate::version::SpecVersion;
 
@@ -75,6 +76,8 @@ pub struct NetworkCall {
     pub path: Vec<PathBuf>,
     /// The `CNI_*` variables as they came, for a delegated plugin.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// The plugins that can be delegated to without another process.
+    pub(crate) suite: Suite,
 }
 
 impl NetworkCall {
@@ -84,7 +87,13 @@ impl NetworkCall {
     /// As a call through the environment and stdin.
     pub fn for_tests(config: Vec<u8>, args: &str) -> Result<NetworkCall, Error> {
         let config = NetConf::parse(config)?;
-        Ok(NetworkCall { config, args: CniArgs::parse(args)?, path: Vec::new(), environment: Vec::new() })
+        Ok(NetworkCall {
+            config,
+            args: CniArgs::parse(args)?,
+            path: Vec::new(),
+            environment: Vec::new(),
+            suite: |_| None,
+        })
     }
 }
 
@@ -129,7 +138,12 @@ pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// Reads and checks one invocation, in libcni's order: variables, stdin, config, version.
 /// `answer_in` is set as soon as the config's version is known, so that errors too are told in it.
-pub(crate) fn read(variables: Variables<'_>, stdin: &mut dyn Read, answer_in: &mut SpecVersion) -> Result<Call, Error> {
+pub(crate) fn read(
+    variables: Variables<'_>,
+    stdin: &mut dyn Read,
+    suite: Suite,
+    answer_in: &mut SpecVersion,
+) -> Result<Call, Error> {
     let verb = verb(variables)?;
     if verb == Verb::Version {
         return Ok(Call::Version);
@@ -164,7 +178,7 @@ pub(crate) fn read(variables: Variables<'_>, stdin: &mut dyn Read, answer_in: &m
         Some(path) if !overridden(value("CNI_NETNS_OVERRIDE")) && is_own_namespace(path) => OwnNamespace::Yes,
         _ => OwnNamespace::No,
     };
-    let network = NetworkCall { config, args, path, environment };
+    let network = NetworkCall { config, args, path, environment, suite };
     if matches!(verb, Verb::Gc | Verb::Status) {
         return Ok(Call::Network(verb, network));
     }

@@ -1,10 +1,14 @@
 //! Delegation: running the IPAM plugin a config names, as the specification's section 4 says.
 
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::call::{NetworkCall, Verb};
+use crate::call::{AttachmentCall, NetworkCall, Verb};
+use crate::config::Attachment;
 use crate::error::Error;
 use crate::note::note;
+use crate::plugin::Plugin;
 use crate::program::{Program, ProgramFailure, Running};
 use crate::result::CniResult;
 
@@ -21,6 +25,8 @@ pub struct Delegate<'a> {
     call: &'a NetworkCall,
     plugin: String,
     program: Program,
+    /// Where the program is the running one: the plugin itself.
+    part: Option<&'static dyn Plugin>,
 }
 
 impl<'a> Delegate<'a> {
@@ -31,7 +37,9 @@ impl<'a> Delegate<'a> {
     pub fn find(call: &'a NetworkCall, plugin: &str) -> Result<Delegate<'a>, Error> {
         let program = Program::find(plugin, &call.path)
             .map_err(|e| e.context(format!("network {:?}: ipam.type", call.config.name)))?;
-        Ok(Delegate { call, plugin: plugin.to_owned(), program })
+        // Asked first, since most programs have but one plugin.
+        let part = (call.suite)(plugin).filter(|_| program.is_running_one());
+        Ok(Delegate { call, plugin: plugin.to_owned(), program, part })
     }
 
     /// Starts the plugin for ADD if it is known to wait for its config, so that it has loaded when its turn comes.
@@ -39,7 +47,7 @@ impl<'a> Delegate<'a> {
     /// # Errors
     /// The program cannot be run.
     pub fn start_add(&self) -> Result<StartedAdd<'_>, Error> {
-        let waits = WAIT_FOR_CONFIG.contains(&self.plugin.as_str());
+        let waits = self.part.is_none() && WAIT_FOR_CONFIG.contains(&self.plugin.as_str());
         let running = waits.then(|| self.start()).transpose().map_err(|failure| self.error(failure))?;
         Ok(StartedAdd { delegate: self, running })
     }
@@ -80,7 +88,36 @@ impl<'a> Delegate<'a> {
         self.run(Verb::Status)
     }
 
+    /// What the plugin would read from its variables.
+    fn attachment_call(&self) -> AttachmentCall {
+        let value = |name: &str| self.environment().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+        let container_id = value("CNI_CONTAINERID").unwrap_or_default();
+        let attachment = Attachment { container_id, ifname: value("CNI_IFNAME").unwrap_or_default() };
+        AttachmentCall { network: self.call.clone(), attachment, netns: value("CNI_NETNS").map(PathBuf::from) }
+    }
+
+    /// ADD by a part of this program. The result is what would have come over a pipe in the config's version.
+    fn add_in_process(&self, part: &dyn Plugin) -> Result<CniResult, ProgramFailure> {
+        let (call, version) = (self.attachment_call(), self.call.config.cni_version);
+        let added = std::panic::catch_unwind(AssertUnwindSafe(|| part.add(&call))).unwrap_or_else(|panic| {
+            // What it has done is unknown, as with a process that died.
+            let _ = part.del(&call);
+            std::panic::resume_unwind(panic)
+        });
+        let result = added.map_err(ProgramFailure::Refused)?;
+        CniResult::from_value(&result.to_value(version), version).map_err(ProgramFailure::Refused)
+    }
+
     fn run(&self, verb: Verb) -> Result<(), Error> {
+        if let Some(part) = self.part {
+            let done = match verb {
+                Verb::Check => part.check(&self.attachment_call()),
+                Verb::Gc => self.call.config.valid_attachments().and_then(|valid| part.gc(self.call, &valid)),
+                Verb::Status => part.status(self.call),
+                _ => part.del(&self.attachment_call()),
+            };
+            return done.map_err(|error| self.error(ProgramFailure::Refused(error)));
+        }
         let output = self.program.run(verb, self.environment(), self.call.config.bytes(), Some(deadline()));
         output.map(drop).map_err(|failure| self.error(failure))
     }
@@ -122,6 +159,10 @@ impl StartedAdd<'_> {
     /// As [`StartedAdd::add`].
     pub fn add_while<T>(self, work: impl FnOnce() -> T) -> (Result<CniResult, Error>, T) {
         let delegate = self.delegate;
+        if let Some(part) = delegate.part {
+            let result = delegate.add_in_process(part).map_err(|failure| delegate.error(failure));
+            return (result, work());
+        }
         let started = self.running.map_or_else(|| delegate.start(), Ok).map(|mut running| {
             running.send();
             running

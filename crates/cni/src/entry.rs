@@ -10,11 +10,17 @@ use crate::call::{self, AttachmentCall, Call, OwnNamespace, Variables, Verb};
 use crate::error::{Error, ErrorCode};
 use crate::json;
 use crate::note::note;
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, Suite};
 use crate::version::SpecVersion;
 
 /// Runs `plugin` as a process: variables and stdin in, stdout and exit status out. To be returned from `main`.
 pub fn run(plugin: &dyn Plugin) -> ExitCode {
+    run_among(plugin, |_| None)
+}
+
+/// The same in a program that has several plugins, called by their names: one that delegates to another name of the very
+/// same file calls it without starting a process.
+pub fn run_among(plugin: &dyn Plugin, suite: Suite) -> ExitCode {
     if let Some(argument) = std::env::args_os().nth(1) {
         return explain(plugin, &argument.to_string_lossy());
     }
@@ -24,7 +30,7 @@ pub fn run(plugin: &dyn Plugin) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let variables = |name: &str| std::env::var_os(name);
-    match serve(plugin, &variables, &mut std::io::stdin().lock(), &mut std::io::stdout().lock()) {
+    match serve(plugin, suite, &variables, &mut std::io::stdin().lock(), &mut std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(()) => ExitCode::FAILURE,
     }
@@ -57,13 +63,14 @@ fn about(plugin: &dyn Plugin) -> String {
 /// Answers one call on `stdout`. `Err` means that the answer was an error, or could not be written.
 fn serve(
     plugin: &dyn Plugin,
+    suite: Suite,
     variables: Variables<'_>,
     stdin: &mut dyn Read,
     stdout: &mut dyn Write,
 ) -> Result<(), ()> {
     let mut version = SpecVersion::LATEST;
     let answered = catch_panic(AssertUnwindSafe(|| {
-        let call = call::read(variables, stdin, &mut version)?;
+        let call = call::read(variables, stdin, suite, &mut version)?;
         let answer = answer(plugin, &call).map_err(|error| located(error, &call))?;
         Ok((call, answer))
     }));

@@ -5,6 +5,9 @@ use crate::config::Attachment;
 use crate::error::Error;
 use crate::result::CniResult;
 
+/// Finds a plugin by its type among those that are part of the running program.
+pub type Suite = fn(&str) -> Option<&'static dyn Plugin>;
+
 /// A CNI plugin. [`crate::run`] makes a program of it: it has checked the parameters before a verb is called.
 ///
 /// Every verb must cope with being killed at any point of an earlier call, and with others running at the same time.

@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,12 @@ impl Program {
                 .with_details("install it there, or correct its type in the config or CNI_PATH")
         })?;
         Ok(Program { executable })
+    }
+
+    /// Whether this is the very file that is running, under whatever name.
+    pub(crate) fn is_running_one(&self) -> bool {
+        let identity = |path: &Path| path.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
+        identity(&self.executable).is_some_and(|this| identity(Path::new("/proc/self/exe")) == Some(this))
     }
 
     /// Runs ADD and reads the result; one that does not say its version has `version`, the config's.

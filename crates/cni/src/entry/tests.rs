@@ -77,7 +77,7 @@ fn serve_with(variables: &[(String, OsString)], stdin: &mut dyn Read) -> Answer 
     let fake = Fake::default();
     let mut out = Vec::new();
     let lookup = |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let ok = serve(&fake, &lookup, stdin, &mut out).is_ok();
+    let ok = serve(&fake, |_| None, &lookup, stdin, &mut out).is_ok();
     let json = if out.is_empty() { Value::Null } else { serde_json::from_slice(&out).unwrap() };
     Answer { ok, json, calls: fake.calls.into_inner() }
 }
@@ -228,6 +228,6 @@ fn an_add_that_nobody_hears_of_is_undone() {
     let fake = Fake::default();
     let variables = variables("ADD", &[]);
     let lookup = |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let served = serve(&fake, &lookup, &mut Cursor::new(config("1.0.0").to_string()), &mut Closed);
+    let served = serve(&fake, |_| None, &lookup, &mut Cursor::new(config("1.0.0").to_string()), &mut Closed);
     assert_eq!((served, fake.calls.into_inner()), (Err(()), vec!["ADD".to_owned(), "DEL".to_owned()]));
 }
