@@ -57,7 +57,7 @@ build() {
   need_cargo
   need cc gcc ip iproute2 ping iputils-ping nsenter util-linux nft nftables
   echo "building the plugins and cnitool ..."
-  bins=$(cargo build --manifest-path "$root/Cargo.toml" --quiet --message-format json -p podlink-bridge -p podlink-host-local -p podlink-loopback -p cnitool |
+  bins=$(cargo build --manifest-path "$root/Cargo.toml" --quiet --message-format json --workspace --exclude podlink-tests --bins |
     sed -n 's/.*"executable":"\([^"]*\)\/bridge".*/\1/p')
   [ -n "$bins" ] || die "the build made no bridge plugin"
 }
