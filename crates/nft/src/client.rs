@@ -1,7 +1,10 @@
 //! The socket: the one path to the kernel.
 
 mod commit;
+mod parting;
 mod query;
+
+use std::os::fd::AsRawFd;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::{
@@ -23,11 +26,12 @@ const ATTEMPTS: usize = 64;
 
 /// An nf_tables socket, for one network namespace: that of the thread which opened it.
 ///
-/// Closing it (dropping it, or the end of the process) after something was deleted waits until the kernel has freed it,
-/// 5 to 20 ms: keep it open while there is other work to wait for.
+/// Dropping it after something was deleted does not wait until the kernel has freed that.
 #[derive(Debug)]
 pub struct Nft {
     socket: Socket,
+    /// Dropped after `socket`, as fields are in their order.
+    parting: Option<parting::Parting>,
     seq: u32,
     buffer: Vec<u8>,
     /// The kernel knows no `NFT_MSG_DESTROY*` (before 6.3).
@@ -55,7 +59,12 @@ impl Nft {
         // Both only make errors better and acknowledgements shorter: an old kernel may lack them.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
-        Ok(Nft { socket, seq: 0, buffer: vec![0; RECEIVE_BUFFER], no_destroy: false, send_limit: DEFAULT_SEND_LIMIT })
+        Ok(Nft { socket, parting: None, seq: 0, buffer: vec![0; RECEIVE_BUFFER], no_destroy: false, send_limit: DEFAULT_SEND_LIMIT })
+    }
+
+    /// From now on closing the socket is the kernel's affair: something was deleted, or undone.
+    fn leave_closing_to_kernel(&mut self) {
+        self.parting = self.parting.take().or_else(|| parting::leave_to_kernel(self.socket.as_raw_fd()));
     }
 
     fn next_seq(&mut self, messages: u32) -> u32 {

@@ -49,6 +49,9 @@ impl Nft {
 
     fn run(&mut self, transaction: &Transaction, dry_run: bool) -> Result<(), Error> {
         transaction.validate()?;
+        if dry_run || transaction.removes() {
+            self.leave_closing_to_kernel();
+        }
         let mut skip = Vec::new();
         let mut emulate_destroy = self.no_destroy;
         let mut attempts = 0;
@@ -70,7 +73,11 @@ impl Nft {
                 Outcome::RefusedWhole(ack) => {
                     return Err(Error::refused(ack.refusal(transaction.brief(), None), Missing::Unknown));
                 }
-                Outcome::Refused(refused) => refused,
+                Outcome::Refused(refused) => {
+                    // What came before it in the batch was done, and undone.
+                    self.leave_closing_to_kernel();
+                    refused
+                }
             };
             let may_miss = |position: usize| batch.units.get(position).is_some_and(|unit| unit.may_miss);
             // What need not be there and is not there is left out, and the rest tried again. Leaving out is exact only
@@ -203,7 +210,7 @@ fn failure(transaction: &Transaction, batch: &Batch, refused: Option<&(usize, Ac
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::Ipv4Addr;
 
     use nix::sched::{CloneFlags, unshare};
@@ -214,7 +221,7 @@ mod tests {
     const T: Table = Table::new(Family::Inet, "t");
 
     /// Runs in a network namespace that ends with the test.
-    fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    pub(in crate::client) fn in_namespace(test: impl FnOnce() + Send + 'static) {
         std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("this test makes a network namespace: run it as root");
             test();
