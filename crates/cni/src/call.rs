@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::args::CniArgs;
 use crate::config::{Attachment, NetConf};
 use crate::error::{Error, ErrorCode};
+use crate::known::UnknownKey;
 use crate::plugin::Suite;
+use crate::steps::Steps;
 use crate::validate;
 use crate::version::SpecVersion;
 
@@ -78,22 +80,36 @@ pub struct NetworkCall {
     pub(crate) environment: Vec<(&'static str, String)>,
     /// The plugins that can be delegated to without another process.
     pub(crate) suite: Suite,
+    /// Where its steps are recorded.
+    pub(crate) steps: Steps,
 }
 
 impl NetworkCall {
+    /// A call that is not to be carried out: for [`crate::Plugin::read_config`], and then
+    /// [`NetworkCall::unknown_keys`].
+    ///
+    /// # Errors
+    /// As a call through the environment and stdin.
+    pub fn to_examine(config: Vec<u8>) -> Result<NetworkCall, Error> {
+        Ok(NetworkCall::of_config(NetConf::parse(config)?.watched(), CniArgs::default()))
+    }
+
+    fn of_config(config: NetConf, args: CniArgs) -> NetworkCall {
+        let (path, environment) = (Vec::new(), Vec::new());
+        NetworkCall { config, args, path, environment, suite: |_| None, steps: Steps::default() }
+    }
+
+    /// The keys of the config that nothing has read since [`NetworkCall::to_examine`].
+    pub fn unknown_keys(&self) -> Vec<UnknownKey> {
+        self.config.unknown_keys()
+    }
+
     /// A call with this config and these `CNI_ARGS`, for the tests of plugins.
     ///
     /// # Errors
     /// As a call through the environment and stdin.
     pub fn for_tests(config: Vec<u8>, args: &str) -> Result<NetworkCall, Error> {
-        let config = NetConf::parse(config)?;
-        Ok(NetworkCall {
-            config,
-            args: CniArgs::parse(args)?,
-            path: Vec::new(),
-            environment: Vec::new(),
-            suite: |_| None,
-        })
+        Ok(NetworkCall::of_config(NetConf::parse(config)?, CniArgs::parse(args)?))
     }
 }
 
@@ -106,6 +122,17 @@ pub struct AttachmentCall {
     pub attachment: Attachment,
     /// `CNI_NETNS`; only DEL may come without.
     pub netns: Option<PathBuf>,
+    /// Whether whoever delegates an ADD to us has made the attachment's interface for it just now, under a name that only one
+    /// can have: no earlier ADD of this attachment is in force ([`NEW_INTERFACE_VARIABLE`]).
+    pub interface_is_new: bool,
+}
+
+/// Set by our plugins for the IPAM plugin, to [`new_interface`]: see [`AttachmentCall::interface_is_new`].
+pub(crate) const NEW_INTERFACE_VARIABLE: &str = "PODLINK_NEW_INTERFACE";
+
+/// Names the attachment, so that the variable means nothing to anybody who inherits it for another one.
+pub(crate) fn new_interface(attachment: &Attachment) -> String {
+    format!("{}/{}", attachment.container_id, attachment.ifname)
 }
 
 impl AttachmentCall {
@@ -178,7 +205,7 @@ pub(crate) fn read(
         Some(path) if !overridden(value("CNI_NETNS_OVERRIDE")) && is_own_namespace(path) => OwnNamespace::Yes,
         _ => OwnNamespace::No,
     };
-    let network = NetworkCall { config, args, path, environment, suite };
+    let network = NetworkCall { config, args, path, environment, suite, steps: Steps::default() };
     if matches!(verb, Verb::Gc | Verb::Status) {
         return Ok(Call::Network(verb, network));
     }
@@ -188,7 +215,8 @@ pub(crate) fn read(
         }
         netns = None;
     }
-    Ok(Call::Attachment(verb, AttachmentCall { network, attachment, netns }, own))
+    let new = variables(NEW_INTERFACE_VARIABLE).is_some_and(|text| text == new_interface(&attachment).as_str());
+    Ok(Call::Attachment(verb, AttachmentCall { network, attachment, netns, interface_is_new: new }, own))
 }
 
 pub(crate) fn own_namespace_error(path: Option<&Path>) -> Error {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::caseless;
 use crate::error::{Error, ErrorCode};
 use crate::json;
+use crate::known::{KnownKeys, UnknownKey};
 use crate::result::CniResult;
 use crate::validate;
 use crate::version::SpecVersion;
@@ -41,6 +42,8 @@ pub struct NetConf {
     pub name: String,
     bytes: Vec<u8>,
     fields: Value,
+    /// Set where somebody wants to know which keys are read.
+    known: Option<KnownKeys>,
 }
 
 impl NetConf {
@@ -88,7 +91,7 @@ impl NetConf {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(other) => Err(undecodable(format!("{key}: expected a string, found {other}"))),
         };
-        Ok(NetConf { cni_version: text_of("cniVersion")?.parse()?, name: text_of("name")?, bytes, fields })
+        Ok(NetConf { cni_version: text_of("cniVersion")?.parse()?, name: text_of("name")?, bytes, fields, known: None })
     }
 
     /// Reads the keys a plugin knows into its own type; others are left alone.
@@ -96,9 +99,25 @@ impl NetConf {
     /// # Errors
     /// Code 7 that names the key and what is wrong with its value.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        caseless::read(&self.fields).map_err(|e| {
+        caseless::read(&self.fields, self.known.as_ref()).map_err(|e| {
             Error::new(ErrorCode::INVALID_CONFIG, format!("failed to load netconf of network {:?}: {e}", self.name))
         })
+    }
+
+    /// From now on remembers which keys are read.
+    pub(crate) fn watched(mut self) -> NetConf {
+        self.known = Some(KnownKeys::default());
+        self
+    }
+
+    /// The keys that no [`NetConf::read`] has asked for, if they were watched.
+    pub(crate) fn unknown_keys(&self) -> Vec<UnknownKey> {
+        self.known.as_ref().map(|known| known.unknown(&self.fields)).unwrap_or_default()
+    }
+
+    /// The text at a key of the config itself; `None` where it is absent, or no text.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        caseless::get(&self.fields, key).and_then(Value::as_str)
     }
 
     /// The result of the ADD or plugin before this one; `None` where it is absent, null or `{}`.

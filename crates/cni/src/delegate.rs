@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::call::{AttachmentCall, NetworkCall, Verb};
+use crate::call::{self, AttachmentCall, NetworkCall, Verb};
 use crate::config::Attachment;
 use crate::error::Error;
 use crate::note::note;
@@ -27,6 +27,8 @@ pub struct Delegate<'a> {
     program: Program,
     /// Where the program is the running one: the plugin itself.
     part: Option<&'static dyn Plugin>,
+    /// Names the attachment whose interface the caller makes.
+    new_interface: Option<String>,
 }
 
 impl<'a> Delegate<'a> {
@@ -39,7 +41,13 @@ impl<'a> Delegate<'a> {
             .map_err(|e| e.context(format!("network {:?}: ipam.type", call.config.name)))?;
         // Asked first, since most programs have but one plugin.
         let part = (call.suite)(plugin).filter(|_| program.is_running_one());
-        Ok(Delegate { call, plugin: plugin.to_owned(), program, part })
+        Ok(Delegate { call, plugin: plugin.to_owned(), program, part, new_interface: None })
+    }
+
+    /// Tells the plugin on ADD that no earlier ADD of this attachment is in force: by the time it gets its config, the caller
+    /// has made the interface, under a name that only one of this attachment can have.
+    pub fn for_new_interface(self, attachment: &Attachment) -> Delegate<'a> {
+        Delegate { new_interface: Some(call::new_interface(attachment)), ..self }
     }
 
     /// Starts the plugin for ADD if it is known to wait for its config, so that it has loaded when its turn comes.
@@ -53,7 +61,8 @@ impl<'a> Delegate<'a> {
     }
 
     fn start(&self) -> Result<Running<'_>, ProgramFailure> {
-        self.program.start(Verb::Add, self.environment(), self.call.config.bytes())
+        let new = self.new_interface.as_deref().map(|attachment| (call::NEW_INTERFACE_VARIABLE, attachment));
+        self.program.start(Verb::Add, self.environment().chain(new), self.call.config.bytes())
     }
 
     /// CHECK.
@@ -93,7 +102,9 @@ impl<'a> Delegate<'a> {
         let value = |name: &str| self.environment().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
         let container_id = value("CNI_CONTAINERID").unwrap_or_default();
         let attachment = Attachment { container_id, ifname: value("CNI_IFNAME").unwrap_or_default() };
-        AttachmentCall { network: self.call.clone(), attachment, netns: value("CNI_NETNS").map(PathBuf::from) }
+        let interface_is_new = self.new_interface.is_some();
+        let netns = value("CNI_NETNS").map(PathBuf::from);
+        AttachmentCall { network: self.call.clone(), attachment, netns, interface_is_new }
     }
 
     /// ADD by a part of this program. The result is what would have come over a pipe in the config's version.
@@ -109,6 +120,16 @@ impl<'a> Delegate<'a> {
     }
 
     fn run(&self, verb: Verb) -> Result<(), Error> {
+        let what = match verb {
+            Verb::Check => "IPAM CHECK",
+            Verb::Gc => "IPAM GC",
+            Verb::Status => "IPAM STATUS",
+            _ => "IPAM DEL",
+        };
+        self.call.step(what, || self.run_verb(verb))
+    }
+
+    fn run_verb(&self, verb: Verb) -> Result<(), Error> {
         if let Some(part) = self.part {
             let done = match verb {
                 Verb::Check => part.check(&self.attachment_call()),
@@ -160,15 +181,18 @@ impl StartedAdd<'_> {
     pub fn add_while<T>(self, work: impl FnOnce() -> T) -> (Result<CniResult, Error>, T) {
         let delegate = self.delegate;
         if let Some(part) = delegate.part {
-            let result = delegate.add_in_process(part).map_err(|failure| delegate.error(failure));
-            return (result, work());
+            let added = delegate.call.step("IPAM ADD", || delegate.add_in_process(part));
+            return (added.map_err(|failure| delegate.error(failure)), work());
         }
         let started = self.running.map_or_else(|| delegate.start(), Ok).map(|mut running| {
             running.send();
             running
         });
         let done = work();
-        let result = started.and_then(|running| running.result(delegate.call.config.cni_version, Some(deadline())));
+        let version = delegate.call.config.cni_version;
+        let result = started.and_then(|running| {
+            delegate.call.step("IPAM ADD: wait for it", || running.result(version, Some(deadline())))
+        });
         if let Err(ProgramFailure::Unclear(_)) = &result
             && let Err(e) = delegate.del()
         {

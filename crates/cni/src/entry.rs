@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use crate::call::{self, AttachmentCall, Call, OwnNamespace, Variables, Verb};
 use crate::error::{Error, ErrorCode};
 use crate::json;
+use crate::log::Log;
 use crate::note::note;
 use crate::plugin::{Plugin, Suite};
 use crate::version::SpecVersion;
@@ -69,12 +70,15 @@ fn serve(
     stdout: &mut dyn Write,
 ) -> Result<(), ()> {
     let mut version = SpecVersion::LATEST;
+    let mut log = Log::start(plugin.name(), variables);
     let answered = catch_panic(AssertUnwindSafe(|| {
-        let call = call::read(variables, stdin, suite, &mut version)?;
+        let mut call = call::read(variables, stdin, suite, &mut version)?;
+        log.follow(&mut call);
         let answer = answer(plugin, &call).map_err(|error| located(error, &call))?;
         Ok((call, answer))
     }));
-    match answered {
+    // What the runtime waits for comes first, the log after it.
+    let answered = match answered {
         Ok((call, answer)) => write_answer(stdout, &answer).map_err(|error| {
             note(format_args!("{}: {error}", plugin.name()));
             if let Call::Attachment(Verb::Add, call, _) = &call {
@@ -82,14 +86,17 @@ fn serve(
             }
             // The reader may have closed only its reading of a result; it is worth one more try.
             let _ = stdout.write_all(error.to_json(version).as_bytes());
+            error
         }),
         Err(error) => {
             if write_answer(stdout, &error.to_json(version)).is_err() {
                 note(format_args!("{}: {error}", plugin.name()));
             }
-            Err(())
+            Err(error)
         }
-    }
+    };
+    log.write(answered.as_ref().err());
+    answered.map_err(drop)
 }
 
 fn answer(plugin: &dyn Plugin, call: &Call) -> Result<String, Error> {

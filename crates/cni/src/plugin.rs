@@ -15,6 +15,15 @@ pub trait Plugin {
     /// The plugin's type, which is also its executable's name: `bridge`.
     fn name(&self) -> &'static str;
 
+    /// Reads the config as ADD does and checks what can be checked without looking at the node: for who wants to know
+    /// whether it is right before a pod needs it.
+    ///
+    /// # Errors
+    /// What ADD would say.
+    fn read_config(&self, _: &NetworkCall) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Attaches the pod. A failed ADD leaves nothing behind.
     ///
     /// # Errors

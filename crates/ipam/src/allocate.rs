@@ -2,7 +2,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::mem;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -10,21 +9,23 @@ use std::path::PathBuf;
 use ipnetwork::IpNetwork;
 
 use crate::attachment::{Attachment, Holder};
-use crate::directory::{Directory, Reservation, remove};
+use crate::boot::Boot;
+use crate::directory::{Reservation, remove};
 use crate::error::Error;
 use crate::plan::{Pick, Wish};
 use crate::range_set::RangeSets;
 use crate::reserve::{FILE_MODE, Outcome, reserve, withdraw};
 use crate::store::Store;
+use crate::view::View;
 
 /// What an attachment was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
     /// One address from each range set, in the sets' order.
     pub addresses: Vec<Assigned>,
-    /// Damaged address files (empty or binary, as a power cut leaves them) that were removed on the way. Worth a line in
-    /// the log: whoever they belonged to is not known.
-    pub freed: Vec<PathBuf>,
+    /// Reservations that were removed on the way: damaged ones (empty or binary, as a power cut leaves them), those of an
+    /// earlier boot, what the attachment itself had before and did not get again. Worth a line in the log.
+    pub freed: Vec<Reservation>,
 }
 
 /// An address with what its user has to know about it.
@@ -38,7 +39,8 @@ pub struct Assigned {
 
 impl Store {
     /// Reserves one address from each range set for an attachment, all or none. A set gives the requested address that
-    /// lies in it, else the next free one behind the last it gave out.
+    /// lies in it, else the next free one behind the last it gave out. What an earlier boot of this node left is free again
+    /// ([`Store::keep_earlier_boots`] turns that off), and an attachment that had an address then gets the same.
     ///
     /// # Errors
     /// [`Error::Duplicate`] if the attachment has an address of one of the sets already; the `Requested…` errors if
@@ -50,53 +52,99 @@ impl Store {
         sets: &RangeSets,
         requested: &[IpAddr],
     ) -> Result<Allocation, Error> {
+        self.give(attachment, sets, requested, |_| false)
+    }
+
+    /// The same for a caller with proof that no interface of this attachment was in use when it called, such as having just
+    /// made it under a name that only it can have: what the attachment holds since this boot, an ADD that was killed or a pod
+    /// that was never deleted left it, and it gets the same address again.
+    ///
+    /// # Errors
+    /// As [`Store::allocate`]; [`Error::Duplicate`] only where a reservation may be by somebody who does not give such proof.
+    pub fn allocate_again(
+        &self,
+        attachment: &Attachment,
+        sets: &RangeSets,
+        requested: &[IpAddr],
+    ) -> Result<Allocation, Error> {
+        self.give(attachment, sets, requested, |held| held.boot == Boot::This)
+    }
+
+    fn give(
+        &self,
+        attachment: &Attachment,
+        sets: &RangeSets,
+        requested: &[IpAddr],
+        is_left_over: impl Fn(&Reservation) -> bool,
+    ) -> Result<Allocation, Error> {
         let wish = Wish::new(self, sets, requested)?;
         let _lock = self.lock_or_create()?;
-        let mut directory = Directory::read(self.dir())?;
-        self.refuse_duplicate(&directory, attachment, sets)?;
-        let mut damaged = directory.take_damaged();
+        let mut view = View::open(self.dir())?;
         let mut freed = Vec::new();
-        let picks = loop {
-            let picks = wish.choose(&directory, |set| self.last_reserved(set))?;
+        let mut stuck = Vec::new();
+        loop {
+            let mut dead = view.take_dead(!self.keeps_earlier_boots(), &stuck)?;
+            let mut own = view.held_by(attachment)?;
+            own.retain(|held| sets.iter().any(|set| set.range_for(held.address).is_some()));
+            if let Some(held) = own.iter().find(|held| !is_left_over(held)) {
+                return Err(self.duplicate(attachment, held));
+            }
+            let had: Vec<_> =
+                own.iter().chain(dead.iter().filter(|r| r.holder.is(attachment))).map(|r| r.address).collect();
+            let picks = wish.choose(&view, &had, |set| self.last_reserved(set))?;
             // Only now, so that a call that fails changes nothing.
-            let (removed, stuck) = remove_damaged(mem::take(&mut damaged));
-            freed.extend(removed);
-            if !stuck.is_empty() {
-                stuck.into_iter().for_each(|reservation| directory.insert(reservation));
+            let (kept, surplus): (Vec<_>, Vec<_>) =
+                own.into_iter().partition(|held| picks.iter().any(|pick| pick.address == held.address));
+            dead.extend(surplus);
+            for reservation in dead {
+                match remove(&reservation.file) {
+                    Ok(_) => {
+                        view.removed(&reservation);
+                        freed.push(reservation);
+                    }
+                    Err(_) => stuck.push(reservation.address),
+                }
+            }
+            let wanted = picks.iter().map(|pick| pick.address);
+            let new: Vec<_> = wanted.filter(|address| kept.iter().all(|held| held.address != *address)).collect();
+            if new.iter().any(|address| stuck.contains(address)) {
+                view.read_files()?;
                 continue;
             }
-            match reserve(self.dir(), attachment, &addresses(&picks))? {
-                Outcome::Reserved => break picks,
+            if let Outcome::Taken = reserve(self.dir(), attachment, &new, view.mark())? {
                 // Somebody who does not lock came in between. Each round knows one more, so this ends.
-                Outcome::Taken(address) => directory.insert(self.newcomer(address)),
+                view.read_files()?;
+                continue;
             }
-        };
-        for (set, pick) in picks.iter().enumerate() {
-            if let Err(error) = self.remember_last(set, pick.address) {
-                withdraw(self.dir(), &addresses(&picks));
-                return Err(error);
+            for (set, pick) in picks.iter().enumerate() {
+                if let Err(error) = self.remember_last(set, pick.address) {
+                    withdraw(self.dir(), &new);
+                    return Err(error);
+                }
             }
-        }
-        Ok(Allocation { addresses: picks.iter().map(assigned).collect(), freed })
-    }
-
-    fn refuse_duplicate(&self, directory: &Directory, attachment: &Attachment, sets: &RangeSets) -> Result<(), Error> {
-        let of_a_set = |r: &&Reservation| sets.iter().any(|set| set.range_for(r.address).is_some());
-        match directory.held_by(attachment).into_iter().find(of_a_set) {
-            None => Ok(()),
-            Some(held) => Err(Error::Duplicate {
-                network: self.network().to_owned(),
-                attachment: attachment.clone(),
-                address: held.address,
-                file: held.file.clone(),
-            }),
+            new.iter().for_each(|address| view.given(attachment, *address));
+            // What could not be removed was counted as free here: the next call looks at it anew.
+            if stuck.is_empty() {
+                view.seal();
+            }
+            freed.sort_unstable_by_key(|reservation: &Reservation| reservation.address);
+            return Ok(Allocation { addresses: picks.iter().map(assigned).collect(), freed });
         }
     }
 
-    fn newcomer(&self, address: IpAddr) -> Reservation {
+    fn duplicate(&self, attachment: &Attachment, held: &Reservation) -> Error {
+        Error::Duplicate {
+            network: self.network().to_owned(),
+            attachment: attachment.clone(),
+            address: held.address,
+            file: held.file.clone(),
+        }
+    }
+
+    /// Who has an address, for a message.
+    pub(crate) fn holder_of(&self, address: IpAddr) -> (Holder, PathBuf) {
         let file = self.dir().join(address.to_string());
-        let holder = fs::read(&file).map_or(Holder::Nobody, |content| Holder::parse(&content));
-        Reservation { address, holder, file }
+        (fs::read(&file).map_or(Holder::Nobody, |content| Holder::parse(&content)), file)
     }
 
     /// The address a set gave out last. Anything that is none (damaged, absent) means: from the beginning.
@@ -128,16 +176,6 @@ impl Store {
     }
 }
 
-fn addresses(picks: &[Pick]) -> Vec<IpAddr> {
-    picks.iter().map(|pick| pick.address).collect()
-}
-
 fn assigned(pick: &Pick) -> Assigned {
     Assigned { address: pick.range.with_prefix(pick.address), gateway: pick.range.gateway() }
-}
-
-/// The files removed, and the reservations that would not go and so keep their addresses taken.
-fn remove_damaged(damaged: Vec<Reservation>) -> (Vec<PathBuf>, Vec<Reservation>) {
-    let (gone, stuck): (Vec<_>, Vec<_>) = damaged.into_iter().partition(|damaged| remove(&damaged.file).is_ok());
-    (gone.into_iter().map(|reservation| reservation.file).collect(), stuck)
 }

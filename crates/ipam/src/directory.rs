@@ -1,6 +1,6 @@
 //! What a network's directory says: the one place that reads address files.
 //!
-//! Every file is opened and read once per call. An index that makes this flat belongs behind [`Directory`].
+//! [`Directory`] opens and reads every file: what [`View`](crate::view::View) does where no index is current.
 
 use std::collections::HashSet;
 use std::fs::{self, File, FileType};
@@ -9,10 +9,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::attachment::{Attachment, Holder};
+use crate::boot::{Boot, Mark};
 use crate::error::Error;
-use crate::range_set::RangeSet;
 use crate::reserve::TEMPORARY;
-use crate::store::Usage;
 
 /// More than any reservation holds: container IDs have at most a few hundred bytes.
 const LONGEST: usize = 4096;
@@ -24,6 +23,8 @@ pub struct Reservation {
     pub address: IpAddr,
     /// Who has it.
     pub holder: Holder,
+    /// When it was made.
+    pub boot: Boot,
     /// The address file.
     pub file: PathBuf,
 }
@@ -40,13 +41,13 @@ pub(crate) struct Directory {
 impl Directory {
     /// Reads a directory; one that does not exist has no reservations. Files that vanish meanwhile are left out.
     pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
+        let mark = Mark::current();
         let mut found = Self { reservations: Vec::new(), taken: HashSet::new(), temporary: None };
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
             Err(error) => return Err(Error::io("list the addresses in", dir)(error)),
         };
-        let mut buffer = [0; LONGEST];
         for entry in entries {
             let entry = entry.map_err(Error::io("list the addresses in", dir))?;
             let name = entry.file_name();
@@ -57,31 +58,28 @@ impl Directory {
             }
             // `lock`, `last_reserved_ip.0` and whatever else lies here is no address.
             let Ok(address) = name.parse::<IpAddr>() else { continue };
-            let file = entry.path();
-            if let Some(holder) = read_holder(&file, entry.file_type(), &mut buffer) {
-                found.taken.insert(address);
-                found.reservations.push(Reservation { address, holder, file });
-            }
+            found.reservations.extend(read_file(address, entry.path(), entry.file_type(), mark.as_ref()));
         }
+        found.taken = found.reservations.iter().map(|reservation| reservation.address).collect();
         Ok(found)
     }
 
     /// All reservations, in no order.
+    pub(crate) fn reservations(&self) -> &[Reservation] {
+        &self.reservations
+    }
+
+    /// The same, for good.
     pub(crate) fn into_reservations(self) -> Vec<Reservation> {
         self.reservations
     }
 
     /// The reservations that stand for an attachment. An old file with the container ID alone counts only where the
     /// attachment has none of its own, as in the reference.
-    pub(crate) fn held_by(&self, attachment: &Attachment) -> Vec<&Reservation> {
-        let matching = || self.reservations.iter().filter(|r| r.holder.is(attachment));
+    pub(crate) fn held_by(&self, attachment: &Attachment) -> Vec<Reservation> {
+        let matching = || self.reservations.iter().filter(|r| r.holder.is(attachment)).cloned();
         let own: Vec<_> = matching().filter(|r| matches!(r.holder, Holder::Attachment(_))).collect();
         if own.is_empty() { matching().collect() } else { own }
-    }
-
-    /// Who has the address.
-    pub(crate) fn reservation(&self, address: IpAddr) -> Option<&Reservation> {
-        self.is_taken(address).then(|| self.reservations.iter().find(|r| r.address == address)).flatten()
     }
 
     /// Whether a file stands for the address.
@@ -89,43 +87,75 @@ impl Directory {
         self.taken.contains(&address)
     }
 
-    /// Counts an address as taken by somebody who came in between.
+    /// Every address that a file stands for.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = IpAddr> {
+        self.taken.iter().copied()
+    }
+
+    /// Who has which address.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = (&Holder, IpAddr)> {
+        self.reservations.iter().map(|reservation| (&reservation.holder, reservation.address))
+    }
+
+    /// How many reservations are damaged, and how many of an earlier boot.
+    pub(crate) fn dead(&self) -> (u32, u32) {
+        let count = |is: fn(&Reservation) -> bool| self.reservations.iter().filter(|r| is(r)).count() as u32;
+        (count(Reservation::is_damaged), count(|r| r.boot == Boot::Earlier))
+    }
+
+    /// Notes a reservation that was made.
     pub(crate) fn insert(&mut self, reservation: Reservation) {
         self.taken.insert(reservation.address);
         self.reservations.push(reservation);
     }
 
-    /// Takes the damaged reservations out, so that their addresses count as free.
-    pub(crate) fn take_damaged(&mut self) -> Vec<Reservation> {
-        let damaged: Vec<_> = self.reservations.extract_if(.., |r| r.holder == Holder::Nobody).collect();
-        for reservation in &damaged {
-            self.taken.remove(&reservation.address);
+    /// Takes the reservations out that are `dead`, so that their addresses count as free.
+    pub(crate) fn take_out(&mut self, dead: impl Fn(&Reservation) -> bool) -> Vec<Reservation> {
+        let out: Vec<_> = self.reservations.extract_if(.., |reservation| dead(reservation)).collect();
+        if !out.is_empty() {
+            self.taken = self.reservations.iter().map(|reservation| reservation.address).collect();
         }
-        damaged
-    }
-
-    /// How full a set is. Files for addresses that it never gives out do not count.
-    pub(crate) fn usage(&self, ranges: &RangeSet) -> Usage {
-        let counts = |address: IpAddr| ranges.range_for(address).is_some_and(|range| range.role(address).is_none());
-        let used = self.taken.iter().filter(|address| counts(**address)).count() as u128;
-        Usage { ranges: ranges.clone(), capacity: ranges.capacity(), used }
+        out
     }
 }
 
+impl Reservation {
+    /// Whether nobody can be made out as its holder: what a power cut leaves.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.holder == Holder::Nobody
+    }
+}
+
+/// Reads the address file of one address; `None` where there is none.
+pub(crate) fn read_one(dir: &Path, address: IpAddr, mark: &Mark) -> Option<Reservation> {
+    let file = dir.join(address.to_string());
+    let kind = fs::symlink_metadata(&file).map(|meta| meta.file_type());
+    read_file(address, file, kind, Some(mark))
+}
+
 /// `None` when the file is gone.
-fn read_holder(file: &Path, kind: io::Result<FileType>, buffer: &mut [u8; LONGEST]) -> Option<Holder> {
-    match kind {
+fn read_file(address: IpAddr, file: PathBuf, kind: io::Result<FileType>, mark: Option<&Mark>) -> Option<Reservation> {
+    let (holder, boot) = match kind {
         // Opening a named pipe would block for ever.
-        Ok(kind) if !kind.is_file() && !kind.is_symlink() => return Some(Holder::Foreign("not a file".to_owned())),
+        Ok(kind) if !kind.is_file() && !kind.is_symlink() => (Holder::Foreign("not a file".to_owned()), Boot::Unknown),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        _ => {}
+        _ => match read_holder(&file, mark) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => (Holder::Foreign(format!("unreadable: {error}")), Boot::Unknown),
+        },
+    };
+    Some(Reservation { address, holder, boot, file })
+}
+
+fn read_holder(file: &Path, mark: Option<&Mark>) -> io::Result<(Holder, Boot)> {
+    let mut open = File::open(file)?;
+    let mut buffer = [0; LONGEST];
+    let length = read_start(&mut open, &mut buffer)?;
+    if length == LONGEST {
+        return Ok((Holder::Foreign(format!("{LONGEST} bytes or more")), Boot::Unknown));
     }
-    match File::open(file).and_then(|mut open| read_start(&mut open, buffer)) {
-        Ok(LONGEST) => Some(Holder::Foreign(format!("{LONGEST} bytes or more"))),
-        Ok(length) => Some(Holder::parse(&buffer[..length])),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => Some(Holder::Foreign(format!("unreadable: {error}"))),
-    }
+    Ok((Holder::parse(&buffer[..length]), mark.map_or(Boot::Unknown, |mark| mark.compare(&open))))
 }
 
 /// One read: of a regular file it returns all that fits.

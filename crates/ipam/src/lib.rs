@@ -7,6 +7,7 @@
 //! <data dir>/<network>/10.1.0.7              "<container ID>\r\n<interface name>"    one reservation, mode 0644
 //! <data dir>/<network>/last_reserved_ip.0    "10.1.0.7"                             where range set 0 goes on from
 //! <data dir>/<network>/lock                  empty, mode 0750                       taken with flock(2) to change the rest
+//! <data dir>/.podlink/<network>/index        see index.rs                           ours, and may be deleted at any time
 //! ```
 //!
 //! The names: an *attachment* is one interface of one container ([`Attachment`]). A [`Range`] is a run of addresses in one
@@ -37,8 +38,10 @@
 mod address;
 mod allocate;
 mod attachment;
+mod boot;
 mod directory;
 mod error;
+mod index;
 mod lock;
 mod plan;
 mod range;
@@ -46,9 +49,11 @@ mod range_set;
 mod release;
 mod reserve;
 mod store;
+mod view;
 
 pub use allocate::{Allocation, Assigned};
 pub use attachment::{Attachment, Holder};
+pub use boot::Boot;
 pub use directory::Reservation;
 pub use error::{Error, LockHolder};
 pub use range::{Bound, Range, RangeError, Role};

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use crate::directory::Directory;
 use crate::error::Error;
 use crate::range::Range;
 use crate::range_set::{RangeSet, RangeSets};
 use crate::store::Store;
+use crate::view::View;
 
 /// The address chosen from one set.
 #[derive(Debug, Clone, Copy)]
@@ -53,36 +53,34 @@ impl<'a> Wish<'a> {
         Ok(Self { store, sets, requested: sorted })
     }
 
-    /// Chooses one address from each set: the one asked for, else the next free one behind `last` (given the number of
-    /// the set, the address it gave out last).
+    /// Chooses one address from each set: the one asked for, else one of `own`, which the attachment has or had, else the
+    /// next free one behind `last` (given the number of the set, the address it gave out last).
     pub(crate) fn choose(
         &self,
-        directory: &Directory,
+        view: &View,
+        own: &[IpAddr],
         last: impl Fn(usize) -> Option<IpAddr>,
     ) -> Result<Vec<Pick<'a>>, Error> {
+        let is_free = |address: IpAddr| own.contains(&address) || !view.is_taken(address);
         let sets: &'a [RangeSet] = self.sets;
         sets.iter()
             .enumerate()
-            .map(|(set, ranges)| match self.requested[set] {
-                Some(pick) => self.check_free(pick, directory),
-                None => ranges
-                    .candidates(last(set))
-                    .find(|(address, _)| !directory.is_taken(*address))
+            .map(|(set, ranges)| {
+                if let Some(pick) = self.requested[set] {
+                    return if is_free(pick.address) { Ok(pick) } else { Err(self.taken(pick.address)) };
+                }
+                let given = |address: &IpAddr| Some((*address, ranges.range_for(*address)?));
+                let given = own.iter().filter_map(given).find(|(address, range)| range.role(*address).is_none());
+                given
+                    .or_else(|| ranges.candidates(last(set)).find(|(address, _)| is_free(*address)))
                     .map(|(address, range)| Pick { address, range })
-                    .ok_or_else(|| self.store.full(set, directory.usage(ranges))),
+                    .ok_or_else(|| self.store.full(set, view.usage(ranges)))
             })
             .collect()
     }
 
-    fn check_free(&self, pick: Pick<'a>, directory: &Directory) -> Result<Pick<'a>, Error> {
-        match directory.reservation(pick.address) {
-            None => Ok(pick),
-            Some(taken) => Err(Error::RequestedTaken {
-                network: self.store.network().to_owned(),
-                address: pick.address,
-                holder: taken.holder.clone(),
-                file: taken.file.clone(),
-            }),
-        }
+    fn taken(&self, address: IpAddr) -> Error {
+        let (holder, file) = self.store.holder_of(address);
+        Error::RequestedTaken { network: self.store.network().to_owned(), address, holder, file }
     }
 }

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::attachment::{Attachment, Holder};
-use crate::directory::{Directory, Reservation, remove};
+use crate::directory::{Reservation, remove};
 use crate::error::Error;
 use crate::store::Store;
+use crate::view::View;
 
 /// What [`Store::gc`] did.
 #[derive(Debug, Default)]
@@ -25,17 +26,19 @@ impl Store {
     /// [`Error::LockTimeout`]; [`Error::Io`] for the first file that could not be removed, after trying the others.
     pub fn release(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, Error> {
         let Some(_lock) = self.lock_existing()? else { return Ok(Vec::new()) };
-        let directory = Directory::read(self.dir())?;
+        let mut view = View::open(self.dir())?;
         let mut released = Vec::new();
-        // Not this attachment's affair: a DEL does not fail for it.
-        let _ = remove_temporary(&directory);
         let mut failure = None;
-        for reservation in directory.held_by(attachment) {
+        for reservation in view.held_by(attachment)? {
             match remove(&reservation.file) {
-                Ok(_) => released.push(reservation.address),
+                Ok(_) => {
+                    view.removed(&reservation);
+                    released.push(reservation.address);
+                }
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
+        view.seal();
         released.sort_unstable();
         failure.map_or(Ok(released), Err)
     }
@@ -51,29 +54,26 @@ impl Store {
         let Some(_lock) = self.lock_existing()? else { return Ok(collected) };
         let attachments: HashSet<&Attachment> = valid.iter().collect();
         let containers: HashSet<&str> = valid.iter().map(Attachment::container_id).collect();
-        let directory = Directory::read(self.dir())?;
-        collected.failures.extend(remove_temporary(&directory).err());
-        for reservation in directory.into_reservations() {
-            let keep = match &reservation.holder {
-                Holder::Attachment(attachment) => attachments.contains(attachment),
-                Holder::Container(id) => containers.contains(id.as_str()),
-                Holder::Foreign(_) => true,
-                Holder::Nobody => false,
-            };
-            if keep {
-                continue;
-            }
+        let keep = |reservation: &Reservation| match &reservation.holder {
+            Holder::Attachment(attachment) => attachments.contains(attachment),
+            Holder::Container(id) => containers.contains(id.as_str()),
+            Holder::Foreign(_) => true,
+            Holder::Nobody => false,
+        };
+        let mut view = View::open(self.dir())?;
+        let all = view.reservations()?;
+        collected.failures.extend(view.remove_left_over().err());
+        for reservation in all.into_iter().filter(|reservation| !keep(reservation)) {
             match remove(&reservation.file) {
-                Ok(_) => collected.released.push(reservation),
+                Ok(_) => {
+                    view.removed(&reservation);
+                    collected.released.push(reservation);
+                }
                 Err(error) => collected.failures.push(error),
             }
         }
+        view.seal();
         collected.released.sort_unstable_by_key(|reservation| reservation.address);
         Ok(collected)
     }
-}
-
-/// Under the lock a temporary file is always one that a killed process left.
-fn remove_temporary(directory: &Directory) -> Result<(), Error> {
-    directory.temporary.as_deref().map_or(Ok(()), |file| remove(file).map(drop))
 }

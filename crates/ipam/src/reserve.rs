@@ -10,6 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::attachment::Attachment;
+use crate::boot::Mark;
 use crate::directory::remove;
 use crate::error::Error;
 
@@ -25,17 +26,22 @@ pub(crate) const FILE_MODE: u32 = 0o644;
 pub(crate) enum Outcome {
     /// The addresses are the attachment's.
     Reserved,
-    /// Nothing is reserved: somebody has this address by now.
-    Taken(IpAddr),
+    /// Nothing is reserved: somebody has one of the addresses by now.
+    Taken,
 }
 
 /// Reserves all addresses for the attachment, or none. Needs the lock.
 ///
 /// Each gets a file of its own, although the contents are equal: somebody who edits one in place must not edit all.
-pub(crate) fn reserve(dir: &Path, attachment: &Attachment, addresses: &[IpAddr]) -> Result<Outcome, Error> {
+pub(crate) fn reserve(
+    dir: &Path,
+    attachment: &Attachment,
+    addresses: &[IpAddr],
+    mark: Option<&Mark>,
+) -> Result<Outcome, Error> {
     let content = attachment.file_content();
     for (done, address) in addresses.iter().enumerate() {
-        let outcome = reserve_one(dir, content.as_bytes(), *address);
+        let outcome = reserve_one(dir, content.as_bytes(), *address, mark);
         if !matches!(outcome, Ok(Outcome::Reserved)) {
             withdraw(dir, &addresses[..done]);
             return outcome;
@@ -44,12 +50,12 @@ pub(crate) fn reserve(dir: &Path, attachment: &Attachment, addresses: &[IpAddr])
     Ok(Outcome::Reserved)
 }
 
-fn reserve_one(dir: &Path, content: &[u8], address: IpAddr) -> Result<Outcome, Error> {
+fn reserve_one(dir: &Path, content: &[u8], address: IpAddr, mark: Option<&Mark>) -> Result<Outcome, Error> {
     let (temporary, file) = (dir.join(TEMPORARY), dir.join(address.to_string()));
-    let outcome = match write_new(&temporary, content).map_err(Error::io("write the reservation", &temporary)) {
+    let outcome = match write_new(&temporary, content, mark).map_err(Error::io("write the reservation", &temporary)) {
         Ok(()) => match rename_new(&temporary, &file) {
             Ok(()) => return Ok(Outcome::Reserved),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Outcome::Taken(address)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Outcome::Taken),
             Err(error) => Err(Error::io("give the reservation its name", &file)(error)),
         },
         Err(error) => Err(error),
@@ -80,7 +86,7 @@ pub(crate) fn withdraw(dir: &Path, addresses: &[IpAddr]) {
     }
 }
 
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, content: &[u8], mark: Option<&Mark>) -> io::Result<()> {
     // Never open a left-over for writing: it may be linked to a live reservation already.
     let create = || OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
     let mut file = match create() {
@@ -90,6 +96,9 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
         }
         other => other?,
     };
+    if let Some(mark) = mark {
+        mark.put_on(&file);
+    }
     file.write_all(content)
 }
 
@@ -102,8 +111,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let addresses = ["10.1.0.2", "2001:db8::2", "10.2.0.2"].map(|text| text.parse().unwrap());
         fs::write(dir.path().join("2001:db8::2"), "other\r\neth0").unwrap();
-        let outcome = reserve(dir.path(), &Attachment::new("c1", "eth0"), &addresses);
-        assert!(matches!(outcome, Ok(Outcome::Taken(address)) if address == addresses[1]));
+        let outcome = reserve(dir.path(), &Attachment::new("c1", "eth0"), &addresses, None);
+        assert!(matches!(outcome, Ok(Outcome::Taken)));
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["2001:db8::2"]);
         assert_eq!(fs::read(dir.path().join("2001:db8::2")).unwrap(), b"other\r\neth0");

@@ -15,6 +15,7 @@ use crate::directory::{Directory, Reservation};
 use crate::error::Error;
 use crate::lock::Lock;
 use crate::range_set::{RangeSet, RangeSets};
+use crate::view::View;
 
 /// Where the networks' directories are unless the user says otherwise.
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
@@ -22,13 +23,14 @@ pub const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 /// How long to wait for the lock before giving up.
 pub const DEFAULT_LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The addresses of one network on disk. Holds no state of its own: every call reads the directory, so that any number
+/// The addresses of one network on disk. Holds no state of its own: every call looks at the directory, so that any number
 /// of processes, ours and the reference's, can work on it at once.
 #[derive(Debug, Clone)]
 pub struct Store {
     network: String,
     dir: PathBuf,
     lock_deadline: Duration,
+    keeps_earlier_boots: bool,
 }
 
 /// How full one range set is.
@@ -59,12 +61,22 @@ impl Store {
             return Err(Error::NetworkName { network: network.to_owned() });
         }
         let dir = data_dir.join(network);
-        Ok(Self { network: network.to_owned(), dir, lock_deadline: DEFAULT_LOCK_DEADLINE })
+        Ok(Self { network: network.to_owned(), dir, lock_deadline: DEFAULT_LOCK_DEADLINE, keeps_earlier_boots: false })
     }
 
     /// The same store with another patience for the lock.
     pub fn with_lock_deadline(self, lock_deadline: Duration) -> Self {
         Self { lock_deadline, ..self }
+    }
+
+    /// The same store, or one that does not take what an earlier boot of this node left for free.
+    pub fn keep_earlier_boots(self, keep: bool) -> Self {
+        Self { keeps_earlier_boots: keep, ..self }
+    }
+
+    /// Whether reservations of earlier boots stay.
+    pub(crate) fn keeps_earlier_boots(&self) -> bool {
+        self.keeps_earlier_boots
     }
 
     /// The name of the network.
@@ -92,20 +104,35 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the directory cannot be read.
     pub fn held_by(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, Error> {
-        let directory = Directory::read(&self.dir)?;
-        let mut held: Vec<_> = directory.held_by(attachment).into_iter().map(|r| r.address).collect();
+        let held = self.look(|view| view.held_by(attachment))?;
+        let mut held: Vec<_> = held.into_iter().map(|reservation| reservation.address).collect();
         held.sort_unstable();
         Ok(held)
     }
 
-    /// How full each range set is, in their order. Takes no lock and writes nothing.
+    /// How full each range set is, in their order: what the next allocation would find. Takes no lock and writes nothing.
     ///
     /// # Errors
     /// [`Error::Io`] if the directory cannot be read, [`Error::NotWritable`] if nothing can be reserved in it.
     pub fn status(&self, sets: &RangeSets) -> Result<Vec<Usage>, Error> {
-        let directory = Directory::read(&self.dir)?;
+        let usage = self.look(|view| {
+            view.take_dead(!self.keeps_earlier_boots, &[])?;
+            Ok(sets.iter().map(|ranges| view.usage(ranges)).collect())
+        })?;
         self.check_writable()?;
-        Ok(sets.iter().map(|ranges| directory.usage(ranges)).collect())
+        Ok(usage)
+    }
+
+    /// Looks at the directory without the lock.
+    fn look<T>(&self, at: impl Fn(&mut View<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let mut view = View::open(&self.dir)?;
+        let seen = at(&mut view)?;
+        if view.is_current() {
+            return Ok(seen);
+        }
+        // Somebody changed it meanwhile, and may be about to change the index. The files are right at any moment.
+        view.read_files()?;
+        at(&mut view)
     }
 
     /// What an allocation says that finds this set full (`set` is its number, from 0).

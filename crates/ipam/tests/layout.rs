@@ -157,7 +157,8 @@ fn damaged_files_are_freed_by_the_next_add_and_reported() {
     fs::create_dir(store.dir().join("10.1.0.5")).unwrap();
     let allocation = store.allocate(&pod("c1"), &sets, &[]).unwrap();
     assert_eq!(allocation.addresses[0].address.to_string(), "10.1.0.2/29");
-    let mut freed = allocation.freed;
+    let freed = allocation.freed;
+    let mut freed: Vec<_> = freed.into_iter().map(|reservation| reservation.file).collect();
     freed.sort();
     assert_eq!(freed, [store.dir().join("10.1.0.2"), store.dir().join("10.1.0.3")]);
     assert_eq!(given(&store, &pod("c2"), &sets, &[]).unwrap(), ["10.1.0.3"]);

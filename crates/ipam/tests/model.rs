@@ -4,7 +4,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::net::IpAddr;
 
 use common::{files, ip, sets};
@@ -34,6 +34,22 @@ enum Step {
     Last(usize, &'static str),
     /// A process was killed before its reservation was visible.
     LeftOver(Attachment),
+    /// Something happens to the index.
+    Index(Damage),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    Deleted,
+    Truncated(u64),
+    /// An older one comes back, as from a backup.
+    Kept,
+    Restored,
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let restored = prop_oneof![Just(Damage::Kept), Just(Damage::Restored)];
+    prop_oneof![Just(Damage::Deleted), (0..8192u64).prop_map(Damage::Truncated), restored]
 }
 
 fn attachment() -> impl Strategy<Value = Attachment> {
@@ -67,6 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..2usize, proptest::sample::select(vec!["", "10.0.0.4", "2001:db8::7", "192.0.2.1", "\0\0"]))
             .prop_map(|(set, text)| Step::Last(set, text)),
         1 => attachment().prop_map(Step::LeftOver),
+        2 => damage().prop_map(Step::Index),
     ]
 }
 
@@ -165,8 +182,10 @@ fn run(store: &Store, sets: &RangeSets, model: &mut Model, step: &Step) {
             assert!(store.gc(valid).unwrap().failures.is_empty());
         }
         Step::Write(address, content) => {
-            let file = store.dir().join(address.to_string());
-            fs::write(file, content).unwrap();
+            // Not in place: nobody but a person with an editor does that, and an index cannot see it.
+            let aside = store.dir().join("aside");
+            fs::write(&aside, content).unwrap();
+            fs::rename(aside, store.dir().join(address.to_string())).unwrap();
             model.files.insert(*address, content.clone());
         }
         Step::Remove(address) => {
@@ -180,6 +199,19 @@ fn run(store: &Store, sets: &RangeSets, model: &mut Model, step: &Step) {
         Step::LeftOver(attachment) => {
             fs::write(store.dir().join(".podlink-new"), line(attachment)).unwrap();
             model.left_over = true;
+        }
+        Step::Index(damage) => {
+            let index = store.dir().parent().unwrap().join(".podlink/net/index");
+            let kept = index.with_extension("kept");
+            // There may be none.
+            let _ = match damage {
+                Damage::Deleted => fs::remove_file(index),
+                Damage::Truncated(length) => {
+                    OpenOptions::new().write(true).open(index).and_then(|index| index.set_len(*length))
+                }
+                Damage::Kept => fs::copy(index, kept).map(drop),
+                Damage::Restored => fs::copy(kept, index).map(drop),
+            };
         }
     }
 }

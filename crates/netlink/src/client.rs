@@ -15,6 +15,7 @@ use rtnetlink::{
 };
 use tokio::{
     runtime::{Builder, Runtime},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -139,6 +140,21 @@ impl Netlink {
         self.runtime.block_on(async { timeout(deadline, future).await.ok() })
     }
 
+    /// Waits for something that has a deadline of its own.
+    pub(crate) fn until<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// Runs `work` on another thread, from now on.
+    pub(crate) fn in_background<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        self.runtime.spawn_blocking(work)
+    }
+
+    /// Another one in the same namespace, for another thread.
+    pub(crate) fn again(&self) -> Result<Netlink, Error> {
+        Netlink::open(self.home.clone())
+    }
+
     /// A second socket in the same namespace that hears of every change in the multicast groups given (`RTNLGRP_*`).
     /// Its own socket, because a burst of events may overflow it and must not take replies along.
     pub(crate) fn subscribe(&self, groups: &[u32]) -> Result<Subscription<'_>, Error> {
@@ -237,7 +253,7 @@ fn open_socket(runtime: &Runtime, home: Option<&Namespace>) -> Result<TokioSocke
 /// Events of the kernel, from the moment it was made until it is dropped.
 pub(crate) struct Subscription<'a> {
     netlink: &'a Netlink,
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<()>,
     events: Messages<NetlinkMessage<Packet>>,
 }
 
@@ -253,14 +269,20 @@ pub(crate) enum Event {
 
 impl Subscription<'_> {
     pub fn next(&mut self, deadline: Duration) -> Result<Event, Error> {
-        match self.netlink.block_on(deadline, self.events.next()) {
-            None => Ok(Event::Deadline),
-            Some(None) => Err(broken(&"wait for network events", "the netlink socket is closed")),
-            Some(Some(message)) => match message.payload {
-                NetlinkPayload::InnerMessage(packet) => Ok(Event::Change(packet)),
-                _ => Ok(Event::Overrun),
-            },
-        }
+        self.netlink.block_on(deadline, self.events.next()).map_or(Ok(Event::Deadline), event)
+    }
+
+    /// The same with no deadline.
+    pub async fn heard(&mut self) -> Result<Event, Error> {
+        event(self.events.next().await)
+    }
+}
+
+fn event(heard: Option<NetlinkMessage<Packet>>) -> Result<Event, Error> {
+    match heard.map(|message| message.payload) {
+        None => Err(broken(&"wait for network events", "the netlink socket is closed")),
+        Some(NetlinkPayload::InnerMessage(packet)) => Ok(Event::Change(packet)),
+        Some(_) => Ok(Event::Overrun),
     }
 }
 

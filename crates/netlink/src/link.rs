@@ -2,6 +2,7 @@
 
 mod change;
 mod create;
+mod delete;
 mod parse;
 
 use std::fmt;

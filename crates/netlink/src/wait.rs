@@ -7,7 +7,7 @@ use nix::libc;
 use crate::{Address, Error, Link, Netlink, OperState, PortState, Refusal, client::Event};
 
 /// Multicast groups of rtnetlink (`enum rtnetlink_groups`).
-const RTNLGRP_LINK: u32 = 1;
+pub(crate) const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 
 impl Netlink {

@@ -29,6 +29,10 @@ impl Plugin for Bandwidth {
         "bandwidth"
     }
 
+    fn read_config(&self, call: &NetworkCall) -> Result<(), Error> {
+        Config::read(call).map(drop)
+    }
+
     fn add(&self, call: &AttachmentCall) -> Result<CniResult, Error> {
         let config = Config::read(&call.network)?;
         let mut result = prev_result(call)?;
@@ -42,13 +46,15 @@ impl Plugin for Bandwidth {
         let mut undo = Undo::new(&host, end.index);
         if let Some(limit) = &config.ingress {
             undo.root();
-            Shaper::new("ingressBurst", limit, &config, Side::Source, end.mtu).apply(&host, &end)?;
+            let shaper = Shaper::new("ingressBurst", limit, &config, Side::Source, end.mtu);
+            call.step("limit what the pod receives", || shaper.apply(&host, &end))?;
         }
         if let Some(limit) = &config.egress {
-            let ifb = ifb::create(&host, &owner(call), &end)?;
+            let ifb = call.step("create the ifb", || ifb::create(&host, &owner(call), &end))?;
             undo.ifb(ifb.index);
-            Shaper::new("egressBurst", limit, &config, Side::Destination, ifb.mtu).apply(&host, &ifb)?;
-            ifb::redirect(&host, &end, &ifb)?;
+            let shaper = Shaper::new("egressBurst", limit, &config, Side::Destination, ifb.mtu);
+            call.step("limit what the pod sends", || shaper.apply(&host, &ifb))?;
+            call.step("lead the pod's packets there", || ifb::redirect(&host, &end, &ifb))?;
             result.interfaces.push(Interface {
                 name: ifb.name,
                 mac: ifb.mac.map(|mac| mac.to_string()).unwrap_or_default(),
@@ -81,7 +87,8 @@ impl Plugin for Bandwidth {
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
         // What is on the host's end of the pair goes with it.
-        ifb::delete(&open_host()?, &owner(call))
+        let host = open_host()?;
+        call.step("delete the ifb", || ifb::delete(&host, &owner(call)))
     }
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {

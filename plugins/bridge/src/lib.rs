@@ -27,22 +27,31 @@ impl Plugin for Bridge {
         "bridge"
     }
 
+    fn read_config(&self, call: &NetworkCall) -> Result<(), Error> {
+        Config::read(call).map(drop)
+    }
+
     fn add(&self, call: &AttachmentCall) -> Result<CniResult, Error> {
         let config = Config::read(&call.network)?;
         let ipam = config.ipam.as_deref().map(|plugin| Delegate::find(&call.network, plugin)).transpose()?;
+        let ipam = ipam.map(|ipam| ipam.for_new_interface(&call.attachment));
         // It loads while we make the veth pair, and is given the config after.
         let reserving = ipam.as_ref().map(Delegate::start_add).transpose()?;
-        let pod = Pod::open(call.netns()?)?;
-        let host = open_host()?;
-        let shared = bridge::find(&host, &config.bridge)?;
+        let (pod, host, shared) = call.step("open the namespaces, find the bridge", || {
+            let (pod, host) = (Pod::open(call.netns()?)?, open_host()?);
+            let shared = bridge::find(&host, &config.bridge)?;
+            Ok::<_, Error>((pod, host, shared))
+        })?;
 
         let owner = owner(call);
         let mut undo = Undo::new(&host, &owner);
-        let port = port::create(&host, &pod, &owner, &config)?;
+        let port = call.step("create the veth pair", || port::create(&host, &pod, &owner, &config))?;
         undo.link(&port.host.name);
         let connect = || {
-            let bridge = bridge::ensure(&host, &config)?;
-            port::attach(&host, &port.host, &bridge, &owner, &config).map(|()| bridge)
+            call.step("make the bridge and its port", || {
+                let bridge = bridge::ensure(&host, &config)?;
+                port::attach(&host, &port.host, &bridge, &owner, &config).map(|()| bridge)
+            })
         };
         let mut result = CniResult::default();
         let bridge = match ipam.as_ref().zip(reserving) {
@@ -60,22 +69,27 @@ impl Plugin for Bridge {
 
         if config.masquerade || config.mac_spoof_check {
             undo.rules();
-            rules::add(&rules::Subject { owner: &owner, mac: port.pod_mac, ips: &result.ips }, &config)?;
+            let subject = rules::Subject { owner: &owner, mac: port.pod_mac, ips: &result.ips };
+            call.step("add the rules", || rules::add(&subject, &config))?;
         }
         let mut gateway_link = None;
         if ipam.is_some() {
             let detection = if config.detect_duplicates { Detection::On } else { Detection::Off };
-            pod.configure(&port.pod, &result, detection)?;
+            call.step("set addresses and routes", || pod.configure(&port.pod, &result, detection))?;
             if config.is_gateway {
-                gateway_link = bridge::serve_as_gateway(&host, &bridge, &gateway::gateways(&result), &config)?;
+                let gateways = gateway::gateways(&result);
+                let serve = || bridge::serve_as_gateway(&host, &bridge, &gateways, &config);
+                gateway_link = call.step("make the bridge the gateway", serve)?;
             }
         } else if !config.disable_container_interface {
             pod.switch_on(&port.pod)?;
         }
         if !config.disable_container_interface {
-            port::wait_until_forwarding(&host, &port.host)?;
-            pod.wait_until_up(&port.pod)?;
-            pod.announce(&port.pod, port.pod_mac);
+            call.step("wait until the port forwards", || {
+                port::wait_until_forwarding(&host, &port.host)?;
+                pod.wait_until_up(&port.pod)
+            })?;
+            call.step("announce the addresses", || pod.announce(&port.pod, port.pod_mac));
         }
 
         // One that somebody else made takes on the MAC and the MTU of its ports.
@@ -105,26 +119,28 @@ impl Plugin for Bridge {
     }
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
-        let host = open_host()?;
-        // A result that cannot be read tells nothing, and must not keep the pod from going.
-        let ips = call.network.config.prev_result().ok().flatten().unwrap_or_default().ips;
-        // The kernel makes both wait for its grace periods, 15 ms each: at the same time.
-        let (unlinked, unruled) = std::thread::scope(|scope| {
-            let rules = scope.spawn(|| rules::remove(&owner(call), &ips));
-            (port::delete(&host, call), rules.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
-        // Only then the address: it must not be given to another pod while this one can still use it.
-        unlinked.and(unruled)?;
-        match config::ipam_type(&call.network)? {
-            Some(plugin) => Delegate::find(&call.network, &plugin)?.del(),
-            None => Ok(()),
+        let (host, owner) = (open_host()?, owner(call));
+        // An address only after its link: it must not be given to another pod while this one can still use it.
+        let release = || {
+            // A result that cannot be read tells nothing, and must not keep the pod from going.
+            let ips = call.network.config.prev_result().ok().flatten().unwrap_or_default().ips;
+            call.step("remove the rules", || rules::remove(&owner, &ips))?;
+            config::ipam_type(&call.network)?.map_or(Ok(()), |plugin| Delegate::find(&call.network, &plugin)?.del())
+        };
+        let link = owner.host_name();
+        let deleted = call.step("delete the veth pair", || host.delete_link_then(&link, &release));
+        match deleted.explain(format_args!("interface {link}"))? {
+            Some(released) => released,
+            None => port::delete_others(&host, call).and_then(|()| release()),
         }
     }
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
         let network = &call.config.name;
-        let unlinked = pod::delete_unowned(&open_host()?, network, valid, Link::is_veth);
-        let unruled = rules::remove_unowned(network, valid);
+        let host = open_host()?;
+        let unlinked =
+            call.step("delete links without an owner", || pod::delete_unowned(&host, network, valid, Link::is_veth));
+        let unruled = call.step("remove rules without an owner", || rules::remove_unowned(network, valid));
         // As in DEL: no address of a pod that is still linked.
         unlinked.and_then(|()| match config::ipam_type(call)? {
             Some(plugin) => Delegate::find(call, &plugin)?.gc(),

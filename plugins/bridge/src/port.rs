@@ -119,16 +119,12 @@ pub fn wait_until_forwarding(host: &Netlink, port: &Link) -> Result<(), Error> {
     host.wait_port_up(port.index, UP_DEADLINE).explain(format_args!("bridge port {}", port.name)).map(drop)
 }
 
-/// Removes the attachment's pair, whatever is left of it, however it was made.
+/// Removes the attachment's pair where it is not one of ours: the reference names the host end at random.
 ///
 /// # Errors
 /// Only if it is there and the kernel will not remove it.
-pub fn delete(host: &Netlink, call: &AttachmentCall) -> Result<(), Error> {
+pub fn delete_others(host: &Netlink, call: &AttachmentCall) -> Result<(), Error> {
     let owner = crate::owner(call);
-    if delete_link(host, &owner.host_name())? {
-        return Ok(());
-    }
-    // Not one of ours, or gone. The reference names the host end at random: look from the pod's side.
     // A result that cannot be read tells nothing, and must not keep the pod from going.
     let known = call.network.config.prev_result().ok().flatten().unwrap_or_default().interfaces;
     if let Some(path) = &call.netns
@@ -146,7 +142,7 @@ pub fn delete(host: &Netlink, call: &AttachmentCall) -> Result<(), Error> {
     for recorded in known.iter().filter(|known| known.sandbox.is_empty() && !known.mac.is_empty()) {
         let Some(link) = host.link(&*recorded.name).explain(&recorded.name)? else { continue };
         if link.is_veth() && link.peer_netnsid.is_some() && has_mac(&link, Some(recorded)) {
-            delete_link(host, &link.name)?;
+            host.delete_link(&*link.name).explain(format_args!("interface {}", link.name))?;
         }
     }
     Ok(())
@@ -172,8 +168,4 @@ fn may_be_ours(host: &Netlink, link: &Link, vouched: bool, call: &AttachmentCall
             Ok(bridge.is_some_and(|bridge| port.master == Some(bridge.index)))
         }
     }
-}
-
-fn delete_link(host: &Netlink, name: &str) -> Result<bool, Error> {
-    host.delete_link(name).explain(format_args!("interface {name}"))
 }

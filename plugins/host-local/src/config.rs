@@ -40,7 +40,7 @@ impl Config {
         let from_args = args.get("IP").map(requested_in_args).transpose().map_err(invalid)?;
         let requested = from_args.into_iter().chain(keys.args.cni.ips).chain(keys.runtime_config.ips);
         Ok(Self {
-            store: store_in(&ipam.data_dir, &conf.name)?,
+            store: store_in(&ipam.data_dir, &conf.name)?.keep_earlier_boots(ipam.keep_across_reboot),
             requested: requested.map(|ip| ip.0).collect(),
             sets: sets(merge(&ipam, keys.runtime_config.ip_ranges), conf.cni_version).map_err(invalid)?,
             routes: ipam.routes,

@@ -4,16 +4,19 @@
 
 mod config;
 mod errors;
+mod pool;
 mod resolv_conf;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use cni::{Attachment, AttachmentCall, Cidr, CniResult, Error, ErrorCode, IpConfig, NetworkCall, Plugin};
-use ipam::Assigned;
+use ipam::{Assigned, Boot, Store};
 
 use crate::config::Config;
 use crate::errors::{of_store, several};
+
+pub use crate::pool::Pool;
 
 /// The plugin.
 #[derive(Debug, Clone, Copy)]
@@ -24,17 +27,26 @@ impl Plugin for HostLocal {
         "host-local"
     }
 
+    fn read_config(&self, call: &NetworkCall) -> Result<(), Error> {
+        Config::read(&call.config, &call.args).map(drop)
+    }
+
     /// One address from each range set. Everything that can be wrong with the config is found before the first write.
     fn add(&self, call: &AttachmentCall) -> Result<CniResult, Error> {
         call.network.args.reject_unknown()?;
         let config = Config::read(&call.network.config, &call.network.args)?;
         let dns = config.dns()?;
-        let allocation = config
-            .store
-            .allocate(&holder(&call.attachment), &config.sets, &config.requested)
+        let holder = holder(&call.attachment);
+        let allocate = if call.interface_is_new { Store::allocate_again } else { Store::allocate };
+        let allocation = call
+            .step("reserve the addresses", || allocate(&config.store, &holder, &config.sets, &config.requested))
             .map_err(|error| of_store(error).context(&call.attachment))?;
-        for file in &allocation.freed {
-            cni::note(format_args!("removed {}: it was empty or damaged, its address is free again", file.display()));
+        for freed in &allocation.freed {
+            let why = match freed.boot {
+                Boot::Earlier => "of an earlier boot of this node",
+                _ => "left without an owner",
+            };
+            cni::note(format_args!("released {}, {why}: it was held by {}", freed.address, freed.holder));
         }
         let ips = allocation.addresses.into_iter().map(ip_config).collect();
         Ok(CniResult { ips, routes: config.routes, dns, ..CniResult::default() })
@@ -67,15 +79,16 @@ impl Plugin for HostLocal {
 
     /// Needs nothing of the config but where the files are: a DEL must work when the ranges are others by now, or wrong.
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
-        config::store(&call.network.config)?
-            .release(&holder(&call.attachment))
+        let store = config::store(&call.network.config)?;
+        call.step("release the addresses", || store.release(&holder(&call.attachment)))
             .map(drop)
             .map_err(|error| of_store(error).context(&call.attachment))
     }
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
         let valid: Vec<_> = valid.iter().map(holder).collect();
-        let collected = config::store(&call.config)?.gc(&valid).map_err(of_store)?;
+        let store = config::store(&call.config)?;
+        let collected = call.step("release addresses without an owner", || store.gc(&valid)).map_err(of_store)?;
         for reservation in &collected.released {
             cni::note(format_args!("GC released {} of {}", reservation.address, reservation.holder));
         }

@@ -26,6 +26,10 @@ impl Plugin for Tuning {
         "tuning"
     }
 
+    fn read_config(&self, call: &NetworkCall) -> Result<(), Error> {
+        Config::read(call, key::PLACEHOLDER).map(drop)
+    }
+
     fn add(&self, call: &AttachmentCall) -> Result<CniResult, Error> {
         let config = Config::read(&call.network, &call.attachment.ifname)?;
         AllowList::check(&config.sysctls)?;
@@ -44,9 +48,11 @@ impl Plugin for Tuning {
         });
         let file = BackupFile::of(&config.data_dir, &call.attachment);
         backup.keep_older(file.read());
-        file.write(&backup)?;
+        call.step("write the backup", || file.write(&backup))?;
 
-        let tuned = sysctls::set(&pod, &config.sysctls).and_then(|()| interface::set(&pod, &call.attachment, &config));
+        let tuned = call
+            .step("set the sysctls", || sysctls::set(&pod, &config.sysctls))
+            .and_then(|()| call.step("set up the interface", || interface::set(&pod, &call.attachment, &config)));
         if let Err(e) = tuned {
             restore(&pod, &call.attachment, &backup, &file);
             file.remove()?;
@@ -74,7 +80,7 @@ impl Plugin for Tuning {
             // The path may lead to another pod's namespace by now, as /proc/<pid>/ns/net does when the ID is used again.
             let place = backup::place(path, link.as_ref()).ok();
             if backup.podlink.as_ref().is_none_or(|record| place.as_ref() == Some(&record.place)) {
-                restore(&pod, &call.attachment, &backup, &file);
+                call.step("restore what was there", || restore(&pod, &call.attachment, &backup, &file));
             }
         }
         file.remove()

@@ -45,6 +45,7 @@ fn call_with(dir: &Path, config: &str) -> NetworkCall {
         path: vec!["/does/not/exist".into(), dir.to_owned()],
         environment: vec![("CNI_CONTAINERID", "c1".to_owned()), ("CNI_IFNAME", "eth0".to_owned())],
         suite: |_| None,
+        steps: Default::default(),
     }
 }
 

@@ -104,21 +104,6 @@ impl Netlink {
         self.execute(&message, 0, &format_args!("change interface {link} ({change})"))
             .map_err(|error| error.hint(libc::EOPNOTSUPP, hint).hint(libc::EBUSY, BUSY))
     }
-
-    /// Deletes an interface; a veth's far end goes with it. `false` where there was none.
-    ///
-    /// # Errors
-    /// What the kernel refuses: `Operation not supported` for hardware, for example.
-    pub fn delete_link<'a>(&self, link: impl Into<LinkRef<'a>>) -> Result<bool, Error> {
-        let link = link.into();
-        let mut message = LinkMessage::default();
-        link.apply(&mut message)?;
-        match self.execute(&RouteNetlinkMessage::DelLink(message), 0, &format_args!("delete interface {link}")) {
-            Ok(()) => Ok(true),
-            Err(Error::NotFound(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 impl LinkChange {

@@ -2,7 +2,7 @@
 
 use netlink::{Error, LinkKind};
 
-use crate::harness::{bridge, link, mac, pair, veth};
+use crate::harness::{bridge, link, mac, pair, veth, wired};
 
 #[test]
 fn both_ends_are_born_where_and_as_asked() {
@@ -62,4 +62,24 @@ fn deleting_takes_both_ends_and_twice_is_fine() {
     assert!(!pair.inside.delete_link("eth0").unwrap());
     assert!(!pair.inside.delete_link(index).unwrap());
     assert!(pair.inside.delete_link("lo").is_err());
+}
+
+#[test]
+fn what_follows_a_deletion_runs_when_the_link_is_gone_and_only_then() {
+    let pair = pair();
+    let (host, _) = wired(&pair);
+    // That it leaves its bridge is told in the words of a deletion, and is none: the far end would still be there.
+    let seen = pair.host.delete_link_then("veth0", || (pair.host.link("veth0"), pair.inside.link("eth0"))).unwrap();
+    let (node, pod) = seen.unwrap();
+    assert_eq!((node.unwrap(), pod.unwrap()), (None, None));
+    assert_eq!(pair.host.link(host).unwrap(), None, "and it stays gone");
+}
+
+#[test]
+fn nothing_follows_a_deletion_that_did_not_happen() {
+    let pair = pair();
+    assert_eq!(pair.host.delete_link_then("veth0", || panic!("there was none")).unwrap(), None::<()>);
+    // Of a veth's two ends each can be deleted; `lo` cannot.
+    let error = pair.host.delete_link_then("lo", || panic!("it is there")).map(|_: Option<()>| ()).unwrap_err();
+    assert!(error.to_string().contains("delete interface lo"), "{error}");
 }

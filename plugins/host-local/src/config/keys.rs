@@ -43,6 +43,7 @@ pub(super) struct IpamKeys {
     pub(super) routes: Vec<Route>,
     pub(super) data_dir: PathBuf,
     pub(super) resolv_conf: PathBuf,
+    pub(super) keep_across_reboot: bool,
 }
 
 impl IpamKeys {
