@@ -220,6 +220,21 @@ fn status_says_whether_an_add_would_succeed() {
 }
 
 #[test]
+fn status_tells_when_the_pods_that_are_there_are_cut_off() {
+    let at = Attached::to(&config());
+    at.typed(&config()).run("STATUS").success();
+    for (command, word) in
+        [(&["ip", "link", "set", "cni0", "down"][..], "switched off"), (&["ip", "link", "del", "cni0"], "gone")]
+    {
+        at.sh(command);
+        let error = at.typed(&config()).run("STATUS").failure();
+        assert!(error.code == 51 && error.text.contains(word) && error.text.contains("cni0"), "{error:?}");
+    }
+    at.call().del().success();
+    at.typed(&config()).run("STATUS").success();
+}
+
+#[test]
 fn verbs_need_their_version() {
     let at = Attached::to(&conf::with(config(), json!({ "cniVersion": "0.3.1" })));
     for verb in ["CHECK", "GC", "STATUS"] {

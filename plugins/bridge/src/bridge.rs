@@ -27,6 +27,34 @@ pub fn find(host: &Netlink, name: &str) -> Result<Option<Link>, Error> {
     }
 }
 
+/// Whether the network's pods that are there are connected.
+///
+/// # Errors
+/// As [`find`]; code 51 if there are some and their bridge is gone or switched off.
+pub fn status(host: &Netlink, config: &Config, network: &str) -> Result<(), Error> {
+    let bridge = find(host, &config.bridge)?;
+    let (what, advice) = match &bridge {
+        Some(bridge) if bridge.up => return Ok(()),
+        Some(bridge) => ("switched off", format!("switch it on: ip link set {} up", bridge.name)),
+        None => ("gone", "delete these pods, so that they are made anew: their interfaces have lost it".to_owned()),
+    };
+    // Not asked before: on a node in order this dump of all interfaces is not needed.
+    let links = host.links().explain("the node's interfaces")?;
+    let is_attached = |link: &&Link| {
+        let owner = link.alias.as_deref().and_then(Owner::from_alias);
+        link.is_veth() && owner.is_some_and(|owner| owner.network == network)
+            || bridge.as_ref().is_some_and(|bridge| link.master == Some(bridge.index))
+    };
+    let attached: Vec<_> = links.iter().filter(is_attached).map(|link| link.name.as_str()).collect();
+    let Some(first) = attached.first() else { return Ok(()) };
+    let msg = format!(
+        "bridge {:?} of network {network:?} is {what}, and {} interfaces of pods ({first}, ...) are attached to it",
+        config.bridge,
+        attached.len()
+    );
+    Err(Error::new(ErrorCode::LIMITED_CONNECTIVITY, msg).with_details(advice))
+}
+
 /// The bridge, made and brought to what the config says where it is not so yet.
 ///
 /// # Errors

@@ -152,7 +152,7 @@ impl Plugin for Bridge {
     fn status(&self, call: &NetworkCall) -> Result<(), Error> {
         let config = Config::read(call)?;
         rules::status(&config)?;
-        let ready = bridge::find(&open_host()?, &config.bridge).map(drop).and_then(|()| match &config.ipam {
+        let ready = bridge::status(&open_host()?, &config, &call.config.name).and_then(|()| match &config.ipam {
             Some(plugin) => Delegate::find(call, plugin)?.status(),
             None => Ok(()),
         });
