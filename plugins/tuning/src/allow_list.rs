@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use cni::{Error, ErrorCode};
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::config::SysctlSetting;
 
