@@ -1,46 +1,43 @@
-//! The one path to the kernel: every request, dump and subscription of this crate goes through here.
+//! The one path to the kernel: every request and dump of this crate goes through here.
 //!
-//! A plugin is sequential, so the calls block. Underneath is netlink-proto on a tokio `current_thread` runtime; a
-//! batched or plainly blocking path would replace this file alone.
+//! A plugin is sequential, so the calls block, and the kernel answers a request while it is being sent: a plain socket is all
+//! that is needed. What takes the kernel time is listened for on a socket of its own (`subscription.rs`).
 
-use std::{fmt, future::Future, io, time::Duration};
+use std::{
+    fmt, io,
+    sync::{Mutex, PoisonError},
+};
 
-use futures_util::StreamExt;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::libc;
-use rtnetlink::{
-    proto::{Connection, ConnectionHandle, NetlinkCodec, from_socket_with_codec},
-    sys::{AsyncSocket, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
-};
-use tokio::{
-    runtime::{Builder, Runtime},
-    task::JoinHandle,
-    time::timeout,
-};
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::{Error, Namespace, Refusal, packet::Packet};
-
-/// The kernel answers while `sendto` still runs, so this only bounds what a lost reply can cost.
-const REPLY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How often a dump is read again that changed under our hands. Each pass reads everything, so a node where this is
 /// not enough has another problem, and the error says so.
 const DUMP_ATTEMPTS: usize = 64;
 
+/// The kernel never builds a longer answer: a dump comes in parts of at most 32 KiB, and one object fits one part.
+const RECEIVE_BUFFER: usize = 64 * 1024;
+
 /// A netlink socket bound to one network namespace.
 ///
-/// All calls block, and can be made from several threads; they must not be made from inside an async runtime. A `Netlink` from [`Netlink::new`] belongs to
-/// the namespace of the thread that made it: for another one use [`Namespace::netlink`], not `new` inside
-/// [`Namespace::run`].
+/// All calls block, and can be made from several threads, of which one waits for the other. A `Netlink` from
+/// [`Netlink::new`] belongs to the namespace of the thread that made it: for another one use [`Namespace::netlink`], not
+/// `new` inside [`Namespace::run`].
 pub struct Netlink {
-    handle: ConnectionHandle<Packet>,
-    runtime: Runtime,
+    channel: Mutex<Channel>,
     home: Option<Namespace>,
 }
 
-type Socket = Connection<Packet, TokioSocket, NetlinkCodec>;
-type Messages<T> = futures_util::stream::BoxStream<'static, T>;
+/// The socket, and what one request at a time needs.
+struct Channel {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
 
 impl Netlink {
     /// A socket in the calling thread's namespace.
@@ -52,24 +49,20 @@ impl Netlink {
     }
 
     pub(crate) fn open(home: Option<Namespace>) -> Result<Netlink, Error> {
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(|source| Error::io("start the runtime for netlink", source))?;
-        let mut socket = open_socket(&runtime, home.as_ref())?;
-        let options = socket.socket_mut();
+        let socket = in_home(home.as_ref(), || Socket::new(NETLINK_ROUTE))?;
+        socket.connect(&SocketAddr::new(0, 0)).map_err(|source| Error::io("connect a netlink socket", source))?;
         // A kernel that lacks one of these (before 4.20) answers as well, with fewer words and more replies: every
         // filter is applied once more on our side.
-        let _ = options.set_ext_ack(true);
-        let _ = options.set_cap_ack(true);
-        let _ = options.set_netlink_get_strict_chk(true);
-        let (mut connection, handle, _) = from_socket_with_codec(socket);
-        // Without these the end of the replies and the end of the connection look the same.
-        connection.set_forward_ack(true);
-        connection.set_forward_done(true);
-        runtime.spawn(connection as Socket);
-        Ok(Netlink { handle, runtime, home })
+        let _ = socket.set_ext_ack(true);
+        let _ = socket.set_cap_ack(true);
+        let _ = socket.set_netlink_get_strict_chk(true);
+        let channel = Channel { socket, sequence: 0, buffer: vec![0; RECEIVE_BUFFER] };
+        Ok(Netlink { channel: Mutex::new(channel), home })
+    }
+
+    /// The namespace it belongs to, where that is not the process's own.
+    pub(crate) fn home(&self) -> Option<&Namespace> {
+        self.home.as_ref()
     }
 
     /// Makes one change and waits until the kernel has confirmed it.
@@ -118,55 +111,84 @@ impl Netlink {
 
     fn exchange(
         &self,
-        request: NetlinkMessage<Packet>,
+        mut request: NetlinkMessage<Packet>,
         operation: &dyn fmt::Display,
         each: impl FnMut(Packet),
     ) -> Result<Listing, Error> {
-        let replies = self
-            .handle
-            .request(request, SocketAddr::new(0, 0))
-            .map_err(|_| broken(operation, "the netlink socket is closed"))?;
-        self.block_on(REPLY_DEADLINE, collect(replies, operation, each)).unwrap_or_else(|| {
-            Err(Error::Timeout {
-                awaited: format!("the kernel's answer to: {operation}"),
-                waited: REPLY_DEADLINE,
-                last: "none".to_owned(),
-            })
-        })
+        // A panic in between left at most replies that nobody asked for, which the next request passes over.
+        let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+        channel.sequence = channel.sequence.wrapping_add(1);
+        request.header.sequence_number = channel.sequence;
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        channel.send(&bytes).map_err(|source| Error::io(operation.to_string(), source))?;
+        collect(Replies { channel: &mut channel, unread: 0..0 }, operation, each)
+    }
+}
+
+impl Channel {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        loop {
+            match self.socket.send(bytes, 0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => return sent.map(drop),
+            }
+        }
     }
 
-    /// `None` when the time is over first.
-    pub(crate) fn block_on<F: Future>(&self, deadline: Duration, future: F) -> Option<F::Output> {
-        self.runtime.block_on(async { timeout(deadline, future).await.ok() })
+    /// The next datagram. The kernel has answered before `send` returns and continues a dump within `recv`, so there is never
+    /// anything to wait for: no datagram (`None`) means that it has said all it will.
+    fn receive(&mut self) -> io::Result<Option<usize>> {
+        loop {
+            match self.socket.recv(&mut self.buffer.as_mut_slice(), libc::MSG_DONTWAIT | libc::MSG_TRUNC) {
+                Ok(length) if length > self.buffer.len() => {
+                    return Err(io::Error::other(format!("an answer of {length} bytes does not fit the buffer")));
+                }
+                Ok(length) => return Ok(Some(length)),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => return Ok(None),
+                    _ => return Err(error),
+                },
+            }
+        }
     }
+}
 
-    /// Waits for something that has a deadline of its own.
-    pub(crate) fn until<F: Future>(&self, future: F) -> F::Output {
-        self.runtime.block_on(future)
+/// The replies to the request that was sent last.
+struct Replies<'a> {
+    channel: &'a mut Channel,
+    /// What of the buffer has not been read.
+    unread: std::ops::Range<usize>,
+}
+
+impl Replies<'_> {
+    fn read(&mut self) -> io::Result<Option<NetlinkMessage<Packet>>> {
+        loop {
+            if self.unread.is_empty() {
+                let Some(length) = self.channel.receive()? else { return Ok(None) };
+                self.unread = 0..length;
+            }
+            let rest = self.channel.buffer.get(self.unread.clone()).unwrap_or_default();
+            let length = rest.first_chunk().map_or(0, |length| u32::from_ne_bytes(*length) as usize);
+            let message = rest.get(..length).ok_or_else(|| io::Error::other("the kernel's answer is cut off"))?;
+            self.unread.start += length.next_multiple_of(4).max(4);
+            self.unread.end = self.unread.end.max(self.unread.start);
+            let message = NetlinkMessage::deserialize(message).map_err(io::Error::other)?;
+            // An error may have left the rest of an earlier answer.
+            if message.header.sequence_number == self.channel.sequence {
+                return Ok(Some(message));
+            }
+        }
     }
+}
 
-    /// Runs `work` on another thread, from now on.
-    pub(crate) fn in_background<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        self.runtime.spawn_blocking(work)
-    }
+impl Iterator for Replies<'_> {
+    type Item = io::Result<NetlinkMessage<Packet>>;
 
-    /// Another one in the same namespace, for another thread.
-    pub(crate) fn again(&self) -> Result<Netlink, Error> {
-        Netlink::open(self.home.clone())
-    }
-
-    /// A second socket in the same namespace that hears of every change in the multicast groups given (`RTNLGRP_*`).
-    /// Its own socket, because a burst of events may overflow it and must not take replies along.
-    pub(crate) fn subscribe(&self, groups: &[u32]) -> Result<Subscription<'_>, Error> {
-        let mut socket = open_socket(&self.runtime, self.home.as_ref())?;
-        let mask = groups.iter().fold(0, |mask, group| mask | 1 << (group - 1));
-        socket
-            .socket_mut()
-            .bind(&SocketAddr::new(0, mask))
-            .map_err(|source| Error::io("subscribe to the kernel's network events", source))?;
-        let (connection, _handle, events) = from_socket_with_codec(socket);
-        let task = self.runtime.spawn(connection as Socket);
-        Ok(Subscription { netlink: self, task, events: events.map(|(message, _)| message).boxed() })
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
     }
 }
 
@@ -201,15 +223,15 @@ enum Listing {
     Interrupted,
 }
 
-async fn collect(
-    mut replies: impl futures_util::Stream<Item = NetlinkMessage<Packet>> + Unpin,
+fn collect(
+    replies: impl Iterator<Item = io::Result<NetlinkMessage<Packet>>>,
     operation: &dyn fmt::Display,
     mut each: impl FnMut(Packet),
 ) -> Result<Listing, Error> {
     let mut listing = Listing::Whole;
     let mut answered = false;
-    while let Some(reply) = replies.next().await {
-        let (header, payload) = reply.into_parts();
+    for reply in replies {
+        let (header, payload) = reply.map_err(|source| Error::io(operation.to_string(), source))?.into_parts();
         if header.flags & NLM_F_DUMP_INTR != 0 {
             listing = Listing::Interrupted;
         }
@@ -225,71 +247,25 @@ async fn collect(
                 return Err(Error::refused(Refusal::from_done(operation, done.code, &done.extended_ack)));
             }
             NetlinkPayload::Done(_) => return Ok(listing),
-            _ => return Err(broken(operation, "the kernel's answer was lost (socket buffer overrun)")),
+            _ => return Err(broken(operation, "the kernel answered with something else")),
         }
         answered = true;
     }
     // A request for one object has no acknowledgement: its answer is the end.
-    if answered { Ok(listing) } else { Err(broken(operation, "the netlink socket closed before the kernel answered")) }
+    if answered { Ok(listing) } else { Err(broken(operation, "the kernel did not answer")) }
 }
 
-fn broken(operation: &dyn fmt::Display, why: &str) -> Error {
+pub(crate) fn broken(operation: &dyn fmt::Display, why: &str) -> Error {
     Error::io(operation.to_string(), io::Error::other(why.to_owned()))
 }
 
-/// A netlink socket stays in the namespace it was opened in; the runtime only registers the descriptor.
-fn open_socket(runtime: &Runtime, home: Option<&Namespace>) -> Result<TokioSocket, Error> {
-    let open = || {
-        let _entered = runtime.enter();
-        TokioSocket::new(NETLINK_ROUTE)
-    };
-    match home {
+/// Runs `open` in a namespace: a netlink socket stays in the one it was opened in.
+pub(crate) fn in_home<T>(home: Option<&Namespace>, open: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
+    let opened = match home {
         None => open(),
         Some(namespace) => namespace.visit(open)?,
-    }
-    .map_err(|source| Error::io("open a netlink socket", source))
-}
-
-/// Events of the kernel, from the moment it was made until it is dropped.
-pub(crate) struct Subscription<'a> {
-    netlink: &'a Netlink,
-    task: JoinHandle<()>,
-    events: Messages<NetlinkMessage<Packet>>,
-}
-
-/// What a subscription heard.
-pub(crate) enum Event {
-    /// A change, as the kernel describes it.
-    Change(Packet),
-    /// Events were lost; only the state itself can tell what happened.
-    Overrun,
-    /// The time is over.
-    Deadline,
-}
-
-impl Subscription<'_> {
-    pub fn next(&mut self, deadline: Duration) -> Result<Event, Error> {
-        self.netlink.block_on(deadline, self.events.next()).map_or(Ok(Event::Deadline), event)
-    }
-
-    /// The same with no deadline.
-    pub async fn heard(&mut self) -> Result<Event, Error> {
-        event(self.events.next().await)
-    }
-}
-
-fn event(heard: Option<NetlinkMessage<Packet>>) -> Result<Event, Error> {
-    match heard.map(|message| message.payload) {
-        None => Err(broken(&"wait for network events", "the netlink socket is closed")),
-        Some(NetlinkPayload::InnerMessage(packet)) => Ok(Event::Change(packet)),
-        Some(_) => Ok(Event::Overrun),
-    }
-}
-
-impl Drop for Subscription<'_> {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    };
+    opened.map_err(|source| Error::io("open a netlink socket", source))
 }
 
 #[cfg(test)]

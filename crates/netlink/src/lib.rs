@@ -7,7 +7,8 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `namespace.rs` | opening and entering namespaces |
-//! | `client.rs` | the one path to the kernel: requests, dumps, their retries, deadlines and errors |
+//! | `client.rs` | the one path to the kernel: requests, dumps, their retries and errors |
+//! | `subscription.rs` | the kernel's events |
 //! | `packet.rs` | raw messages and attributes |
 //! | `link.rs`, `link/` | interfaces: reading, creating, changing, deleting |
 //! | `address.rs`, `route.rs`, `vlan.rs` | addresses, routes, VLANs of bridge ports |
@@ -24,6 +25,7 @@ mod namespace;
 mod packet;
 mod qdisc;
 mod route;
+mod subscription;
 mod sysctl;
 mod vlan;
 mod wait;

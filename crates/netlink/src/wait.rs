@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use crate::{Address, Error, Link, Netlink, OperState, PortState, Refusal, client::Event};
+use crate::{Address, Error, Link, Netlink, OperState, PortState, Refusal, subscription::Event};
 
 /// Multicast groups of rtnetlink (`enum rtnetlink_groups`).
 pub(crate) const RTNLGRP_LINK: u32 = 1;

@@ -1,11 +1,11 @@
 //! Deleting interfaces.
 
-use futures_util::future::{Either, select};
+use futures_util::future::Either;
 use netlink_packet_route::{RouteNetlinkMessage, link::LinkMessage};
 use nix::libc;
 
 use super::LinkRef;
-use crate::{Error, Netlink, client::Event, packet::Packet, wait::RTNLGRP_LINK};
+use crate::{Error, Netlink, packet::Packet, subscription::Event, wait::RTNLGRP_LINK};
 
 /// `IFLA_IFNAME`.
 const IFNAME: u16 = 3;
@@ -35,32 +35,20 @@ impl Netlink {
     pub fn delete_link_then<T>(&self, name: &str, then: impl FnOnce() -> T) -> Result<Option<T>, Error> {
         let mut events = self.subscribe(&[RTNLGRP_LINK])?;
         // The kernel does all of it within `send`: on a thread, with a socket of its own.
-        let (socket, link) = (self.again()?, name.to_owned());
-        let mut deleting = self.in_background(move || socket.delete_link(&*link));
-        let deleted = self.until(async {
-            loop {
-                match select(&mut deleting, Box::pin(events.heard())).await {
-                    Either::Left((deleted, _)) => return Some(deleted),
-                    Either::Right((Ok(Event::Change(packet)), _)) if tells_of_the_end(&packet, name) => return None,
-                    Either::Right((Ok(Event::Change(_)), _)) => {}
-                    // What was lost there is told by the answer in the end.
-                    Either::Right(_) => return Some((&mut deleting).await),
-                }
-            }
-        });
-        match deleted {
-            Some(deleted) => Ok(answer(deleted)?.then(then)),
-            None => {
-                let done = then();
-                answer(self.until(deleting)).map(|_| Some(done))
+        let (socket, link) = (Netlink::open(self.home().cloned())?, name.to_owned());
+        let mut deleting = events.in_background(move || socket.delete_link(&*link));
+        loop {
+            match events.next_or(&mut deleting) {
+                Either::Right(deleted) => return Ok(deleted?.then(then)),
+                Either::Left(Ok(Event::Change(packet))) if !tells_of_the_end(&packet, name) => {}
+                Either::Left(Ok(Event::Change(_))) => break,
+                // What was lost there is told by the answer in the end.
+                Either::Left(_) => return Ok(events.join(deleting)?.then(then)),
             }
         }
+        let done = then();
+        events.join(deleting).map(|_| Some(done))
     }
-}
-
-/// What the background thread ended with; its panic goes on here.
-fn answer<T>(ended: Result<T, tokio::task::JoinError>) -> T {
-    ended.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }
 
 /// `RTM_DELLINK` of the interface itself; a port that leaves its bridge is told of in the same way (`AF_BRIDGE`).
