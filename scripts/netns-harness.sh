@@ -207,7 +207,7 @@ run_tests() {
   local skips=()
   need_cargo
   need cc gcc ip iproute2 ping iputils-ping nsenter util-linux kmod kmod busybox busybox-static tcpdump tcpdump strace strace \
-    nft nftables iptables-restore iptables dbus-daemon dbus-daemon linux.uml user-mode-linux containerd containerd runc runc podman podman conmon conmon /usr/lib/cni/bridge containernetworking-plugins
+    nft nftables iptables-restore iptables dbus-daemon dbus-daemon linux.uml user-mode-linux containerd containerd runc runc podman podman conmon conmon curl curl /usr/lib/cni/bridge containernetworking-plugins
   cd "$root"
   cargo fmt --all --check
   cargo clippy --workspace --all-targets --quiet -- -D warnings

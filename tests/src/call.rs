@@ -137,6 +137,11 @@ pub struct CniError {
 }
 
 impl Output {
+    /// The answer of a plugin that was run in another way than by a [`Call`].
+    pub fn of(finished: Finished) -> Self {
+        Self { finished }
+    }
+
     /// Exit status; `None` when a signal ended the plugin.
     pub fn code(&self) -> Option<i32> {
         self.finished.code

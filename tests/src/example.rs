@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::outside::NODE;
 use crate::process::Finished;
+use crate::traffic::LOST;
 use crate::{BinDir, Node, Outside, Pod};
 
 /// The node's port that leads to port 80 of the first pod, where the example maps ports.
@@ -87,7 +88,7 @@ pub fn works(bins: &BinDir, file: &str, addresses: [&[&str]; 2], gateway: Option
     }
     let published = NODE.map(|ip| SocketAddr::new(ip.parse().unwrap_or_else(|e| panic!("{ip}: {e}")), PORT));
     if let Some(outside) = &outside {
-        outside.tcp_published(published[0], &pods[0], 80).unwrap_or_else(|e| panic!("{file}: {e}"));
+        outside.tcp_published(published[0], &pods[0], 80, LOST).unwrap_or_else(|e| panic!("{file}: {e}"));
         assert_ne!(node.rules_of_pods(&[]), [""; 0], "{file}: what shows that nothing is left sees no rule");
     }
     let limits = node.links().iter().filter(|link| link["qdisc"] == "tbf").count();

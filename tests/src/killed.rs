@@ -1,24 +1,24 @@
-//! A plugin that is killed in the middle of a call, as by the OOM killer.
+//! A plugin that is killed in the middle of a call, as by the OOM killer, or whose system calls fail.
 
-use std::process::Command;
-
-use crate::{Call, need};
+use crate::Call;
+use crate::tracer::{self, Calls, Disturbed, Fault};
 
 impl Call<'_> {
+    /// Runs the call with `verb` with `fault` at the `nth` (1 is the first) of `calls`, and waits until it and all that it
+    /// has started have ended.
+    #[track_caller]
+    pub fn disturbed(&self, verb: &str, calls: Calls<'_>, nth: usize, fault: Fault) -> Disturbed {
+        let command = self.command(verb);
+        self.node().run(|| tracer::disturb(&command, self.input(), calls, nth, fault))
+    }
+
     /// Runs the call with `verb` and kills it with SIGKILL at its `nth` system call (1 is the first) of those in
-    /// `system_calls`, counted in each of its threads: `sendto,write`. False when it came to its end before; panics
-    /// when that was a failure.
+    /// `system_calls` (`sendto,write`), counted over all its threads and processes; it is the process that makes the call
+    /// that is killed. False when it came to its end before; panics when that was a failure.
     #[track_caller]
     pub fn killed_at(&self, verb: &str, system_calls: &str, nth: usize) -> bool {
-        let call = self.command(verb);
-        let mut command = Command::new(need::tool("strace"));
-        let inject = format!("inject={system_calls}:signal=KILL:when={nth}");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={system_calls}"), "-e", &inject]);
-        command.arg(call.get_program()).env_clear();
-        command.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let finished = self.node().finish(&mut command, self.input());
-        // strace ends itself by the signal that its child ended by.
-        assert!(matches!(finished.code, None | Some(0)), "{finished}");
-        finished.code.is_none()
+        let disturbed = self.disturbed(verb, Calls::Named(system_calls), nth, Fault::Kill);
+        assert!(disturbed.hit.is_some() || disturbed.finished.code == Some(0), "{}", disturbed.finished);
+        disturbed.hit.is_some()
     }
 }

@@ -27,6 +27,7 @@ pub mod podman;
 pub mod process;
 pub mod scenario;
 pub mod throughput;
+pub mod tracer;
 pub mod traffic;
 pub mod uml;
 

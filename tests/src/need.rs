@@ -9,6 +9,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("conmon", "conmon"),
     ("containerd", "containerd"),
     ("ctr", "containerd"),
+    ("curl", "curl"),
     ("dbus-daemon", "dbus-daemon"),
     ("ip", "iproute2"),
     ("ip6tables-save", "iptables"),
@@ -25,6 +26,7 @@ pub const TOOLS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("sh", "dash"),
     ("strace", "strace"),
+    ("strip", "binutils"),
     ("tc", "iproute2"),
     ("unshare", "util-linux"),
 ];

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use podlink_tests::example::Example;
+use podlink_tests::traffic::LOST;
 use podlink_tests::{BinDir, Node, Outside, Pod, example, outside};
 use serde_json::{Value, json};
 
@@ -64,7 +65,7 @@ fn a_hundred_pods_at_once_through_nerdctls_chain() {
     assert_eq!(results.iter().map(address).collect::<BTreeSet<_>>().len(), 100);
     for (pod, port) in &pods {
         let to = format!("{}:{port}", outside::NODE[0]).parse().unwrap();
-        outside.tcp_published(to, pod, 80).unwrap();
+        outside.tcp_published(to, pod, 80, LOST).unwrap();
     }
     at_once("check");
     assert_ne!(node.rules_of_pods(&[]), [""; 0]);

@@ -1,9 +1,8 @@
-//! Many calls at once, the same call at once, and calls that are killed half way.
+//! Many calls at once, and the same call at once.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
-use podlink_tests::{Attached, Call, Node, Output, Pod, conf, need};
+use podlink_tests::{Attached, Call, Node, Output, Pod, conf};
 use serde_json::{Value, json};
 
 fn config() -> Value {
@@ -77,71 +76,4 @@ fn a_del_that_races_with_adds_of_other_pods_frees_only_its_own() {
     let calls: Vec<_> = adds.chain([("DEL", at.call()), ("DEL", at.call())]).collect();
     at_once(&calls).iter().for_each(|call| drop(call.success()));
     assert_eq!((at.link_names().len(), at.reserved("net").len()), (9, 16));
-}
-
-/// Runs the call under strace, which kills the plugin (or the IPAM plugin, whichever gets there first) at the entry of its
-/// `nth` call of `syscall`. Whether it got that far.
-fn killed(node: &Node, call: &Call<'_>, verb: &str, syscall: &str, nth: u32) -> bool {
-    let plugin = call.command(verb);
-    let mut strace = Command::new(need::tool("strace"));
-    strace.args(["-f", "-qqq", "-o", "/dev/null", "-e", &format!("trace={syscall}")]);
-    strace.args(["-e", &format!("inject={syscall}:signal=SIGKILL:when={nth}")]).arg(plugin.get_program()).env_clear();
-    strace.envs(plugin.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    // strace ends itself by the signal that ended the plugin.
-    node.finish(&mut strace, call.input()).code != Some(0)
-}
-
-#[track_caller]
-fn assert_nothing_left(node: &Node, pod: &Pod, what: &str) {
-    let ports: Vec<_> = node.link_names().into_iter().filter(|name| name != "cni0").collect();
-    assert_eq!((ports, pod.link_names(), node.reserved("net")), (vec![], vec![], vec![]), "{what}");
-}
-
-#[test]
-fn an_add_killed_anywhere_is_cleaned_by_del_and_can_be_repeated() {
-    // From the first look at the node to the printing of the result; clone3 starts threads and the IPAM plugin.
-    let points = [
-        ("sendto", &[1, 3, 5, 7, 8, 9, 10, 11, 12, 14, 16][..]),
-        ("openat", &[4, 8, 12]),
-        ("renameat2", &[1, 2]),
-        ("clone3", &[1, 2]),
-        ("wait4", &[1]),
-        ("write", &[5, 20]),
-        ("flock", &[1]),
-    ];
-    let all = points.iter().flat_map(|(syscall, points)| points.iter().map(move |nth| (*syscall, *nth)));
-    // A bridge that is there is used while the IPAM plugin runs, a new one is made afterwards.
-    for (syscall, nth) in all {
-        let mut hit = false;
-        for bridge_is_there in [false, true] {
-            let what = format!("ADD killed at {syscall} {nth}, bridge there: {bridge_is_there}");
-            let node = Node::new();
-            let pod = node.pod("a");
-            let call = node.typed(&config()).pod(&pod);
-            if bridge_is_there {
-                call.add().success();
-                call.del().success();
-            }
-            hit |= killed(&node, &call, "ADD", syscall, nth);
-            call.del().success();
-            assert_nothing_left(&node, &pod, &what);
-            let call = call.clone().prev_result(&call.add().success());
-            call.check().success();
-            call.del().success();
-            assert_nothing_left(&node, &pod, &what);
-        }
-        assert!(hit, "{syscall} {nth} is never reached: choose other points");
-    }
-}
-
-#[test]
-fn a_del_killed_anywhere_is_completed_by_the_next() {
-    let mut hit = 0;
-    for (syscall, nth) in [("sendto", 1), ("sendto", 2), ("clone3", 1), ("unlink", 1), ("unlink", 2), ("wait4", 1)] {
-        let at = Attached::to(&config());
-        hit += u32::from(killed(&at, &at.call(), "DEL", syscall, nth));
-        at.call().del().success();
-        assert_nothing_left(&at, &at.pod, &format!("DEL killed at {syscall} {nth}"));
-    }
-    assert!(hit >= 4, "only {hit} of the points exist in a DEL: choose others");
 }

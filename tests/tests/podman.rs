@@ -1,11 +1,11 @@
 //! podman with its CNI backend, unmodified, wires a container with our binaries.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use podlink_tests::example::Example;
 use podlink_tests::outside::{NODE, OUTSIDE};
 use podlink_tests::podman::Podman;
-use podlink_tests::{BinDir, Node, Outside};
+use podlink_tests::{BinDir, Namespace, Node, Outside};
 use serde_json::json;
 
 #[test]
@@ -55,9 +55,9 @@ fn a_published_port_answers_until_the_container_is_removed() {
     let ip = podman.ip("web", "podman");
     let ports = ["127.0.0.1:8080", "127.0.0.1:8081", &format!("{}:8080", NODE[0])].map(|to| to.parse().unwrap());
     for to in ports {
-        node.http(to, "/cgi-bin/who").unwrap();
+        curl(&node, to);
     }
-    let seen = outside.http(ports[2], "/cgi-bin/who").unwrap();
+    let seen = curl(&outside, ports[2]);
     assert!(seen.contains(OUTSIDE[0]), "the container sees its client's real address, not {seen}");
     outside.refused(format!("{}:8081", NODE[0]).parse().unwrap());
 
@@ -66,4 +66,20 @@ fn a_published_port_answers_until_the_container_is_removed() {
     outside.refused(ports[2]);
     assert_eq!(node.rules_of_pods(&[&ip, &id]), [""; 0]);
     assert_eq!(node.reserved("podman"), [""; 0]);
+}
+
+/// What the container's own script answers: whom it sees.
+#[track_caller]
+fn curl(from: &Namespace, to: SocketAddr) -> String {
+    from.sh(&[
+        "curl",
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--noproxy",
+        "*",
+        "--max-time",
+        "5",
+        &format!("http://{to}/cgi-bin/who"),
+    ])
 }

@@ -99,6 +99,14 @@ impl NetworkCall {
         NetworkCall { config, args, path, environment, suite: |_| None, steps: Steps::default() }
     }
 
+    /// The same call with another config, for a plugin that makes the config of the one it delegates to.
+    ///
+    /// # Errors
+    /// As for a config from stdin.
+    pub fn with_config(&self, config: Vec<u8>) -> Result<NetworkCall, Error> {
+        Ok(NetworkCall { config: NetConf::parse(config)?, ..self.clone() })
+    }
+
     /// The keys of the config that nothing has read since [`NetworkCall::to_examine`].
     pub fn unknown_keys(&self) -> Vec<UnknownKey> {
         self.config.unknown_keys()
@@ -202,7 +210,7 @@ pub(crate) fn read(
     let path = std::env::split_paths(value("CNI_PATH")).collect();
     let mut netns = Some(PathBuf::from(value("CNI_NETNS"))).filter(|path| !path.as_os_str().is_empty());
     let own = match &netns {
-        Some(path) if !overridden(value("CNI_NETNS_OVERRIDE")) && is_own_namespace(path) => OwnNamespace::Yes,
+        Some(path) if is_ruled_out(path, value("CNI_NETNS_OVERRIDE")) => OwnNamespace::Yes,
         _ => OwnNamespace::No,
     };
     let network = NetworkCall { config, args, path, environment, suite, steps: Steps::default() };
@@ -282,6 +290,11 @@ fn read_config(stdin: &mut dyn Read) -> Result<Vec<u8>, Error> {
         return Err(Error::new(ErrorCode::DECODE, format!("the config on stdin is larger than {MAX_CONFIG} bytes")));
     }
     Ok(bytes)
+}
+
+/// Whether `CNI_NETNS` is the plugin's own namespace, and `CNI_NETNS_OVERRIDE` does not say that this is meant.
+pub(crate) fn is_ruled_out(netns: &Path, override_value: &str) -> bool {
+    !overridden(override_value) && is_own_namespace(netns)
 }
 
 fn overridden(value: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Delegation: running the IPAM plugin a config names, as the specification's section 4 says.
+//! Delegation: running the IPAM plugin, or another interface plugin, that a config names, as the specification's section 4 says.
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -20,9 +20,45 @@ const DEADLINE_VARIABLE: &str = "PODLINK_DELEGATE_TIMEOUT";
 /// Plugins that are known to do nothing before they have read their config. A script may act on its variables alone.
 const WAIT_FOR_CONFIG: [&str; 3] = ["host-local", "static", "dhcp"];
 
+/// What a plugin is to the one that delegates to it: how the log and errors call it.
+#[derive(Clone, Copy)]
+struct Role {
+    /// The config key that names it.
+    key: &'static str,
+    title: &'static str,
+    add: &'static str,
+    wait: &'static str,
+    check: &'static str,
+    del: &'static str,
+    gc: &'static str,
+    status: &'static str,
+}
+
+const IPAM: Role = Role {
+    key: "ipam.type",
+    title: "IPAM plugin",
+    add: "IPAM ADD",
+    wait: "IPAM ADD: wait for it",
+    check: "IPAM CHECK",
+    del: "IPAM DEL",
+    gc: "IPAM GC",
+    status: "IPAM STATUS",
+};
+const DELEGATED: Role = Role {
+    key: "delegate.type",
+    title: "delegated plugin",
+    add: "delegated ADD",
+    wait: "delegated ADD: wait for it",
+    check: "delegated CHECK",
+    del: "delegated DEL",
+    gc: "delegated GC",
+    status: "delegated STATUS",
+};
+
 /// Another plugin that this call is passed on to, with the same config and variables.
 pub struct Delegate<'a> {
     call: &'a NetworkCall,
+    role: Role,
     plugin: String,
     program: Program,
     /// Where the program is the running one: the plugin itself.
@@ -32,16 +68,28 @@ pub struct Delegate<'a> {
 }
 
 impl<'a> Delegate<'a> {
-    /// Finds the plugin of type `plugin` in `CNI_PATH`.
+    /// Finds the IPAM plugin of type `plugin` in `CNI_PATH`.
     ///
     /// # Errors
     /// Code 7 when the type is no plain file name or is in none of the directories.
     pub fn find(call: &'a NetworkCall, plugin: &str) -> Result<Delegate<'a>, Error> {
+        Delegate::find_as(IPAM, call, plugin)
+    }
+
+    /// Finds the plugin that does the work of a meta plugin, named by `delegate.type` ([`NetworkCall::with_config`]).
+    ///
+    /// # Errors
+    /// As [`Delegate::find`].
+    pub fn find_delegated(call: &'a NetworkCall, plugin: &str) -> Result<Delegate<'a>, Error> {
+        Delegate::find_as(DELEGATED, call, plugin)
+    }
+
+    fn find_as(role: Role, call: &'a NetworkCall, plugin: &str) -> Result<Delegate<'a>, Error> {
         let program = Program::find(plugin, &call.path)
-            .map_err(|e| e.context(format!("network {:?}: ipam.type", call.config.name)))?;
+            .map_err(|e| e.context(format!("network {:?}: {}", call.config.name, role.key)))?;
         // Asked first, since most programs have but one plugin.
         let part = (call.suite)(plugin).filter(|_| program.is_running_one());
-        Ok(Delegate { call, plugin: plugin.to_owned(), program, part, new_interface: None })
+        Ok(Delegate { call, role, plugin: plugin.to_owned(), program, part, new_interface: None })
     }
 
     /// Tells the plugin on ADD that no earlier ADD of this attachment is in force: by the time it gets its config, the caller
@@ -103,7 +151,9 @@ impl<'a> Delegate<'a> {
         let container_id = value("CNI_CONTAINERID").unwrap_or_default();
         let attachment = Attachment { container_id, ifname: value("CNI_IFNAME").unwrap_or_default() };
         let interface_is_new = self.new_interface.is_some();
-        let netns = value("CNI_NETNS").map(PathBuf::from);
+        // As the plugin's own process would have it.
+        let override_value = value("CNI_NETNS_OVERRIDE").unwrap_or_default();
+        let netns = value("CNI_NETNS").map(PathBuf::from).filter(|path| !call::is_ruled_out(path, &override_value));
         AttachmentCall { network: self.call.clone(), attachment, netns, interface_is_new }
     }
 
@@ -121,10 +171,10 @@ impl<'a> Delegate<'a> {
 
     fn run(&self, verb: Verb) -> Result<(), Error> {
         let what = match verb {
-            Verb::Check => "IPAM CHECK",
-            Verb::Gc => "IPAM GC",
-            Verb::Status => "IPAM STATUS",
-            _ => "IPAM DEL",
+            Verb::Check => self.role.check,
+            Verb::Gc => self.role.gc,
+            Verb::Status => self.role.status,
+            _ => self.role.del,
         };
         self.call.step(what, || self.run_verb(verb))
     }
@@ -150,9 +200,9 @@ impl<'a> Delegate<'a> {
     /// A plugin's own error names the network where that matters; the rest is ours to explain in full.
     fn error(&self, failure: ProgramFailure) -> Error {
         match failure {
-            ProgramFailure::Refused(error) => error.context(format!("IPAM plugin {}", self.plugin)),
+            ProgramFailure::Refused(error) => error.context(format!("{} {}", self.role.title, self.plugin)),
             ProgramFailure::NotRun(error) | ProgramFailure::Unclear(error) => {
-                error.context(format!("network {:?}: IPAM plugin {}", self.call.config.name, self.plugin))
+                error.context(format!("network {:?}: {} {}", self.call.config.name, self.role.title, self.plugin))
             }
         }
     }
@@ -181,7 +231,7 @@ impl StartedAdd<'_> {
     pub fn add_while<T>(self, work: impl FnOnce() -> T) -> (Result<CniResult, Error>, T) {
         let delegate = self.delegate;
         if let Some(part) = delegate.part {
-            let added = delegate.call.step("IPAM ADD", || delegate.add_in_process(part));
+            let added = delegate.call.step(delegate.role.add, || delegate.add_in_process(part));
             return (added.map_err(|failure| delegate.error(failure)), work());
         }
         let started = self.running.map_or_else(|| delegate.start(), Ok).map(|mut running| {
@@ -190,9 +240,8 @@ impl StartedAdd<'_> {
         });
         let done = work();
         let version = delegate.call.config.cni_version;
-        let result = started.and_then(|running| {
-            delegate.call.step("IPAM ADD: wait for it", || running.result(version, Some(deadline())))
-        });
+        let result = started
+            .and_then(|running| delegate.call.step(delegate.role.wait, || running.result(version, Some(deadline()))));
         if let Err(ProgramFailure::Unclear(_)) = &result
             && let Err(e) = delegate.del()
         {

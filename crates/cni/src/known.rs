@@ -64,12 +64,7 @@ impl KnownKeys {
     }
 }
 
-fn walk(
-    value: &Value,
-    place: &str,
-    places: &BTreeMap<String, BTreeSet<&'static str>>,
-    unknown: &mut Vec<UnknownKey>,
-) {
+fn walk(value: &Value, place: &str, places: &BTreeMap<String, BTreeSet<&'static str>>, unknown: &mut Vec<UnknownKey>) {
     match value {
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(i, item)| walk(item, &format!("{place}[{i}]"), places, unknown));

@@ -100,7 +100,8 @@ mod tests {
             std::thread::scope(|scope| scope.spawn(|| part.step("in a thread", || 7)).join().unwrap())
         });
         assert_eq!(value, 7);
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| steps.step("fails", || panic!("as it should"))));
+        let _ =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| steps.step("fails", || panic!("as it should"))));
         let recorded = steps.recorded();
         let names: Vec<_> = recorded.iter().map(|step| step.step).collect();
         assert_eq!(names, ["first", "whole", "in a thread", "fails"]);

@@ -1,16 +1,19 @@
 //! Rules through `iptables-restore`, for who asks for that backend, and removal of what the Go reference left there.
 //!
-//! Each change is one process per family, whatever the number of rules; reading is one, and none where
-//! [`may_have_chain`] knows that there is nothing to read.
+//! Each change is one process per family, whatever the number of rules; reading is one, and none where the kernel knows
+//! ([`Make::has_chain`]) that there is nothing to read.
 
+mod legacy;
+mod make;
 mod names;
 mod process;
 mod ruleset;
 
 use std::path::Path;
 
+pub use make::Make;
 pub use names::{chain_name, comment, owner};
-pub use process::{installed, restore, save};
+pub use process::{Programs, installed, restore, save};
 pub use ruleset::{Line, Ruleset};
 
 /// An address family, each with programs and tables of its own.
@@ -31,11 +34,13 @@ impl Family {
         if address.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 
-    fn program(self) -> &'static str {
-        match self {
+    /// The name of a program, as in `ip6tables-save`.
+    fn program(self, end: &str) -> String {
+        let name = match self {
             Family::V4 => "iptables",
             Family::V6 => "ip6tables",
-        }
+        };
+        format!("{name}{end}")
     }
 
     fn nft_family(self) -> nft::Family {
@@ -87,48 +92,51 @@ pub enum Error {
     },
 }
 
-/// Whether there is a table called `table`. Asks the kernel, without a process.
+/// Whether there is a table called `table`, of whatever make. Asks the kernel, without a process.
 pub fn may_have_table(family: Family, table: &str) -> bool {
-    let of_nft = nft::Nft::open().and_then(|mut nft| nft.has_table(&nft::Table::named(family.nft_family(), table)));
-    is_legacy_table(family, table) || of_nft.unwrap_or(false)
+    let mut nft = nft::Nft::open().ok();
+    Make::ALL.into_iter().any(|make| make.has_table(nft.as_mut(), family, table))
 }
 
-/// Whether `chain` of `table` can exist. Asks the kernel, without a process, so that where nothing is left nothing is run.
-///
-/// In nf_tables, where current iptables keeps its rules, this is exact; the older tables only tell that they are in use.
+/// Whether `chain` of `table` can exist, of whatever make. Asks the kernel, without a process, so that where nothing is left
+/// nothing is run.
 pub fn may_have_chain(family: Family, table: &str, chain: &str) -> bool {
-    let in_nft = |mut nft: nft::Nft| nft.chain(&nft::Table::named(family.nft_family(), table), chain);
-    is_legacy_table(family, table) || nft::Nft::open().and_then(in_nft).is_ok_and(|found| found.is_some())
-}
-
-fn is_legacy_table(family: Family, table: &str) -> bool {
-    let names = std::fs::read_to_string(family.legacy_tables());
-    names.is_ok_and(|names| names.lines().any(|name| name == table))
+    let mut nft = nft::Nft::open().ok();
+    Make::ALL.into_iter().any(|make| make.has_chain(nft.as_mut(), family, table, chain))
 }
 
 /// How often another process may change the same rules between our reading and our change.
 const ATTEMPTS: usize = 5;
 
-/// Removes the rules that jump to `chain` of `table` and that `goes` is true for, and with the last of them the chain.
+/// Removes the rules that jump to `chain` of `table` and that `goes` is true for, and with the last of them the chain; of each
+/// make that has it.
 ///
 /// # Errors
 /// iptables'.
 pub fn remove_chain(family: Family, table: &str, chain: &str, goes: impl Fn(&Line) -> bool) -> Result<(), Error> {
-    if !may_have_chain(family, table, chain) {
-        return Ok(());
+    let mut nft = nft::Nft::open().ok();
+    for make in Make::ALL {
+        if make.has_chain(nft.as_mut(), family, table, chain) {
+            remove_chain_of(Programs::Of(make), family, table, chain, &goes)?;
+        }
     }
+    Ok(())
+}
+
+fn remove_chain_of(
+    programs: Programs,
+    family: Family,
+    table: &str,
+    chain: &str,
+    goes: &dyn Fn(&Line) -> bool,
+) -> Result<(), Error> {
     let mut last = Ok(());
     for _ in 0..ATTEMPTS {
-        let saved = match save(family, table) {
-            // Somebody uses the older tables, but nobody on this node can have made ours.
-            Err(Error::Missing { .. }) => return Ok(()),
-            saved => saved?,
-        };
-        let script = Ruleset::parse(&saved).removal(table, chain, &goes);
+        let script = Ruleset::parse(&programs.save(family, table)?).removal(table, chain, goes);
         if script.is_empty() {
             return Ok(());
         }
-        last = restore(family, &script);
+        last = programs.restore(family, &script);
         if last.is_ok() {
             break;
         }

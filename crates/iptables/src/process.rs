@@ -1,32 +1,81 @@
 //! Running iptables' programs.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::{Error, Family};
+use crate::{Error, Family, Make};
 
 /// Where the programs are when PATH, which a runtime may have cut short, does not tell.
 const ALWAYS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"];
 /// How long to wait for another program's lock on the tables, in seconds; longer than any of them should hold it.
 const LOCK_SECONDS: &str = "30";
 
-/// Applies a script of `iptables-restore` to what is there already, as a whole or not at all per table.
-///
-/// # Errors
-/// That the program is missing, or what it said.
-pub fn restore(family: Family, script: &str) -> Result<(), Error> {
-    let program = format!("{}-restore", family.program());
-    run(&program, &["--noflush", "-w", LOCK_SECONDS], script).map(drop)
+/// The programs that are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Programs {
+    /// Those of the plain names, whatever they are on this node.
+    Plain,
+    /// Those of one make: by the names of that make (`iptables-nft-restore`), or the plain ones if they are of it.
+    Of(Make),
 }
 
-/// The rules of a table as `iptables-save` prints them.
+impl Programs {
+    /// Those that the node's administrator has chosen: the plain ones, with their make where it can be told.
+    pub fn of_node(family: Family) -> Programs {
+        let program = find(&family.program("-restore")).ok();
+        program.and_then(|program| Make::of_program(&program)).map_or(Programs::Plain, Programs::Of)
+    }
+
+    /// Applies a script of `iptables-restore` to what is there already, as a whole or not at all per table.
+    ///
+    /// # Errors
+    /// That the program is missing, or what it said.
+    pub fn restore(self, family: Family, script: &str) -> Result<(), Error> {
+        run(&self.find(family, "-restore")?, &["--noflush", "-w", LOCK_SECONDS], script).map(drop)
+    }
+
+    /// The rules of a table as `iptables-save` prints them.
+    ///
+    /// # Errors
+    /// As [`Programs::restore`].
+    pub fn save(self, family: Family, table: &str) -> Result<String, Error> {
+        let output = run(&self.find(family, "-save")?, &["-t", table], "")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The name of what `iptables-restore` is here, for messages.
+    pub fn name(self, family: Family) -> String {
+        match self {
+            Programs::Plain => family.program(""),
+            Programs::Of(make) => family.program(&format!("-{}", make.name())),
+        }
+    }
+
+    fn find(self, family: Family, end: &str) -> Result<PathBuf, Error> {
+        let Programs::Of(make) = self else { return find(&family.program(end)) };
+        find(&family.program(&format!("-{}{end}", make.name()))).or_else(|missing| {
+            let plain = find(&family.program(end)).ok();
+            // What somebody has put there of his own may be of either make.
+            plain.filter(|program| Make::of_program(program).is_none_or(|of| of == make)).ok_or(missing)
+        })
+    }
+}
+
+/// [`Programs::restore`] with the plain programs.
 ///
 /// # Errors
-/// As [`restore`].
+/// As there.
+pub fn restore(family: Family, script: &str) -> Result<(), Error> {
+    Programs::Plain.restore(family, script)
+}
+
+/// [`Programs::save`] with the plain programs.
+///
+/// # Errors
+/// As there.
 pub fn save(family: Family, table: &str) -> Result<String, Error> {
-    let output = run(&format!("{}-save", family.program()), &["-t", table], "")?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Programs::Plain.save(family, table)
 }
 
 /// Whether iptables can be run at all.
@@ -34,12 +83,12 @@ pub fn save(family: Family, table: &str) -> Result<String, Error> {
 /// # Errors
 /// The first program that is missing.
 pub fn installed() -> Result<(), Error> {
-    Family::ALL.into_iter().try_for_each(|family| find(&format!("{}-restore", family.program())).map(drop))
+    Family::ALL.into_iter().try_for_each(|family| find(&family.program("-restore")).map(drop))
 }
 
-fn run(program: &str, arguments: &[&str], script: &str) -> Result<Output, Error> {
-    let failed = |source| Error::Run { program: program.to_owned(), source };
-    let mut child = Command::new(find(program)?)
+fn run(program: &Path, arguments: &[&str], script: &str) -> Result<Output, Error> {
+    let failed = |source| Error::Run { program: program.display().to_string(), source };
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -55,7 +104,7 @@ fn run(program: &str, arguments: &[&str], script: &str) -> Result<Output, Error>
         return Ok(output);
     }
     Err(Error::Failed {
-        program: program.to_owned(),
+        program: program.display().to_string(),
         status: output.status,
         stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         script: script.to_owned(),

@@ -6,7 +6,7 @@ use ipnetwork::{IpNetwork, Ipv4Network};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
+    address::{AddressAttribute, AddressFlags, AddressMessage},
 };
 use nix::libc;
 
@@ -62,12 +62,25 @@ impl Netlink {
     /// # Errors
     /// [`Error::Exists`] where the interface has it; [`Error::NotFound`] where there is no such interface.
     pub fn add_address(&self, index: u32, address: &NewAddress) -> Result<(), Error> {
+        self.send_address(index, address, AddressFlags::empty())
+    }
+
+    /// The same without the route to the address's network over the interface (`IFA_F_NOPREFIXROUTE`; IPv4 since Linux 4.18).
+    ///
+    /// # Errors
+    /// As [`Netlink::add_address`].
+    pub fn add_address_without_route(&self, index: u32, address: &NewAddress) -> Result<(), Error> {
+        self.send_address(index, address, AddressFlags::Noprefixroute)
+    }
+
+    fn send_address(&self, index: u32, address: &NewAddress, mut flags: AddressFlags) -> Result<(), Error> {
         let mut message = identify(index, address.network);
         if let IpNetwork::V4(network) = address.network {
             message.attributes.extend(broadcast(network).map(AddressAttribute::Broadcast));
         }
-        if address.nodad {
-            message.header.flags |= AddressHeaderFlags::Nodad;
+        flags.set(AddressFlags::Nodad, address.nodad);
+        if !flags.is_empty() {
+            message.attributes.push(AddressAttribute::Flags(flags));
         }
         let operation = format_args!("add address {} to interface #{index}", address.network);
         self.execute(&RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL, &operation)
@@ -103,7 +116,7 @@ fn broadcast(network: Ipv4Network) -> Option<Ipv4Addr> {
     (network.prefix() < 31).then(|| network.broadcast())
 }
 
-fn parse(packet: &Packet) -> Option<Address> {
+pub(crate) fn parse(packet: &Packet) -> Option<Address> {
     if packet.kind != libc::RTM_NEWADDR {
         return None;
     }

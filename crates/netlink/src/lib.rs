@@ -19,6 +19,8 @@
 mod address;
 mod client;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod link;
 mod mac;
 mod namespace;

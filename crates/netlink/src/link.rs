@@ -3,7 +3,7 @@
 mod change;
 mod create;
 mod delete;
-mod parse;
+pub(crate) mod parse;
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Traffic control: queueing disciplines of interfaces. Classes and filters are in `qdisc/`.
 
 mod class;
-mod filter;
+pub(crate) mod filter;
 mod rate;
 
 use std::fmt;
@@ -138,7 +138,7 @@ impl Qdisc {
         }
     }
 
-    fn parse(packet: &Packet) -> Option<Qdisc> {
+    pub(crate) fn parse(packet: &Packet) -> Option<Qdisc> {
         if packet.kind != libc::RTM_NEWQDISC {
             return None;
         }

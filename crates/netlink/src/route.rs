@@ -167,7 +167,7 @@ fn message(route: &Route) -> RouteMessage {
     message
 }
 
-fn parse(packet: &Packet) -> Vec<Route> {
+pub(crate) fn parse(packet: &Packet) -> Vec<Route> {
     read(packet).unwrap_or_default()
 }
 

@@ -127,7 +127,7 @@ fn entry(flags: Flags, vid: u16) -> AfSpecBridge {
     AfSpecBridge::VlanInfo(BridgeVlanInfo { flags, vid })
 }
 
-fn parse(packet: &Packet) -> Vec<PortVlan> {
+pub(crate) fn parse(packet: &Packet) -> Vec<PortVlan> {
     let mut vlans = BTreeMap::new();
     let mut begin = None;
     let specs = packet.attributes(HEADER).filter(|attribute| attribute.kind == libc::IFLA_AF_SPEC);

@@ -59,7 +59,14 @@ impl Nft {
         // Both only make errors better and acknowledgements shorter: an old kernel may lack them.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
-        Ok(Nft { socket, parting: None, seq: 0, buffer: vec![0; RECEIVE_BUFFER], no_destroy: false, send_limit: DEFAULT_SEND_LIMIT })
+        Ok(Nft {
+            socket,
+            parting: None,
+            seq: 0,
+            buffer: vec![0; RECEIVE_BUFFER],
+            no_destroy: false,
+            send_limit: DEFAULT_SEND_LIMIT,
+        })
     }
 
     /// From now on closing the socket is the kernel's affair: something was deleted, or undone.

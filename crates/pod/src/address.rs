@@ -80,21 +80,44 @@ impl Pod {
     /// The kernel's, or that another host has one of the addresses.
     pub fn configure(&self, link: &Link, result: &CniResult, detection: Detection) -> Result<(), Error> {
         let ips = &result.ips;
-        if has_v6(ips) {
-            self.namespace.run(|| prepare_v6(&link.name, detection)).and_then(|done| done).explain(&link.name)?;
-        }
-        for ip in ips {
-            let address = NewAddress { network: ip.address.0, nodad: detection == Detection::Off };
-            match self.netlink.add_address(link.index, &address) {
-                Err(e) if !e.is_exists() => return Err(e).explain(format_args!("address {}", ip.address)),
-                _ => {}
-            }
-        }
+        self.set_addresses(link, ips, detection, Netlink::add_address)?;
         self.switch_on(link)?;
         route::add(&self.netlink, result, link.index)?;
         if detection == Detection::On && has_v6(ips) {
             let settled = self.netlink.wait_addresses_settled(link.index, SETTLE_DEADLINE);
             settled.explain(format_args!("addresses of {}", link.name))?;
+        }
+        Ok(())
+    }
+
+    /// The same for a link whose other end is the node and nobody else: everything goes to the node, neighbours of the
+    /// same subnet, too. So the only address on the link is the gateway's, which may be of any subnet.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn configure_routed(&self, link: &Link, result: &CniResult) -> Result<(), Error> {
+        self.set_addresses(link, &result.ips, Detection::Off, Netlink::add_address_without_route)?;
+        self.switch_on(link)?;
+        route::add_all(&self.netlink, route::to_gateways(&result.ips, link.index))?;
+        route::add(&self.netlink, result, link.index)
+    }
+
+    fn set_addresses(
+        &self,
+        link: &Link,
+        ips: &[IpConfig],
+        detection: Detection,
+        add: impl Fn(&Netlink, u32, &NewAddress) -> Result<(), netlink::Error>,
+    ) -> Result<(), Error> {
+        if has_v6(ips) {
+            self.namespace.run(|| prepare_v6(&link.name, detection)).and_then(|done| done).explain(&link.name)?;
+        }
+        for ip in ips {
+            let address = NewAddress { network: ip.address.0, nodad: detection == Detection::Off };
+            match add(&self.netlink, link.index, &address) {
+                Err(e) if !e.is_exists() => return Err(e).explain(format_args!("address {}", ip.address)),
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -152,6 +175,15 @@ impl Pod {
             }
         }
         route::verify(&self.netlink, result, link.index)
+    }
+
+    /// The same for what [`Pod::configure_routed`] made.
+    ///
+    /// # Errors
+    /// As [`Pod::verify`].
+    pub fn verify_routed(&self, link: &Link, result: &CniResult, ips: &[IpConfig]) -> Result<(), Error> {
+        self.verify(link, result, &ips.iter().collect::<Vec<_>>())?;
+        route::verify_all(&self.netlink, route::to_gateways(ips, link.index))
     }
 }
 

@@ -4,14 +4,22 @@
 //! pod ([`Pod::configure`]), and finds what is no longer so ([`Pod::verify`]).
 
 mod address;
+mod drift;
 mod errors;
+mod forwarding;
 mod mac;
 mod owner;
 mod route;
+mod undo;
 mod unowned;
+mod veth;
 
 pub use address::{Detection, Pod};
+pub use drift::{expect_mac, expect_sysctl, expect_veth, prev_result, recorded};
 pub use errors::{Explain, drift};
+pub use forwarding::{forward, forwarding};
 pub use mac::requested_mac;
 pub use owner::Owner;
+pub use undo::Undo;
 pub use unowned::delete_unowned;
+pub use veth::{Veth, delete_foreign_veth};

@@ -115,20 +115,8 @@ pub fn serve_as_gateway(
     let in_vlan = config.vlans.as_ref().and_then(|vlans| Some((vlans, vlans.gateway_name(&bridge.name)?)));
     let in_vlan = in_vlan.map(|(vlans, name)| ensure_vlan_interface(host, bridge, &name, vlans)).transpose()?;
     ensure_addresses(host, in_vlan.as_ref().unwrap_or(bridge), gateways, config.force_address)?;
-    for setting in forwarding(gateways)? {
-        setting.set("1").explain("forwarding between the pods and the rest of the network")?;
-    }
+    pod::forward(gateways.iter().map(IpNetwork::ip))?;
     Ok(in_vlan)
-}
-
-/// The switches that let the node forward in the families of `networks`.
-///
-/// # Errors
-/// None that can happen: the names are plain.
-pub fn forwarding(networks: &[IpNetwork]) -> Result<Vec<Sysctl>, Error> {
-    let v4 = networks.iter().any(IpNetwork::is_ipv4).then(|| Sysctl::net("ipv4/ip_forward"));
-    let v6 = networks.iter().any(IpNetwork::is_ipv6).then(|| Sysctl::ipv6("all", "forwarding"));
-    v4.into_iter().chain(v6).collect::<Result<_, _>>().explain("forwarding")
 }
 
 /// Whether the bridge keeps VLANs apart.

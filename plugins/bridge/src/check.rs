@@ -1,8 +1,8 @@
 //! CHECK: every way in which an attachment can have drifted from what ADD made.
 
-use cni::{AttachmentCall, CniResult, Error, ErrorCode, Interface, IpConfig};
+use cni::{AttachmentCall, CniResult, Error, Interface, IpConfig};
 use netlink::{Link, MacAddr, Netlink, OperState, Sysctl};
-use pod::{Explain, Pod, drift};
+use pod::{Explain, Pod, drift, expect_mac, expect_sysctl, expect_veth, forwarding, prev_result, recorded};
 
 use crate::config::Config;
 use crate::{bridge, gateway};
@@ -12,13 +12,7 @@ use crate::{bridge, gateway};
 /// # Errors
 /// The first difference.
 pub fn attachment(call: &AttachmentCall, config: &Config) -> Result<(), Error> {
-    let network = &call.network.config;
-    let result = network.prev_result()?.ok_or_else(|| {
-        Error::new(ErrorCode::INVALID_CONFIG, "Required prevResult missing").with_details(format!(
-            "network {:?}: CHECK compares with the result of ADD, which the runtime passes",
-            network.name
-        ))
-    })?;
+    let result = prev_result(call)?;
     let netns = call.netns()?;
     let pod = Pod::open(netns)?;
     let host = crate::open_host()?;
@@ -53,16 +47,6 @@ pub fn pod_mac(call: &AttachmentCall, result: &CniResult) -> MacAddr {
     recorded.unwrap_or(MacAddr::from([0; 6]))
 }
 
-fn recorded<'a>(result: &'a CniResult, name: &str, sandbox: &str) -> Result<&'a Interface, Error> {
-    result.interfaces.iter().find(|interface| interface.name == name && interface.sandbox == sandbox).ok_or_else(|| {
-        let place = if sandbox.is_empty() { "on the node".to_owned() } else { format!("in sandbox {sandbox:?}") };
-        let listed: Vec<_> =
-            result.interfaces.iter().map(|known| format!("{} ({:?})", known.name, known.sandbox)).collect();
-        Error::new(ErrorCode::INVALID_CONFIG, format!("prevResult lists no interface {name:?} {place}"))
-            .with_details(format!("it lists {}", listed.join(", ")))
-    })
-}
-
 fn index_of(result: &CniResult, interface: &Interface) -> usize {
     result.interfaces.iter().position(|known| known == interface).unwrap_or(gateway::POD_INTERFACE)
 }
@@ -71,7 +55,7 @@ fn check_bridge(host: &Netlink, recorded: &Interface, config: &Config) -> Result
     let what = format!("bridge {:?}", config.bridge);
     let bridge =
         bridge::find(host, &config.bridge)?.ok_or_else(|| drift(&what, "a bridge", "no interface of that name"))?;
-    check_mac(&what, &bridge, recorded)?;
+    expect_mac(&what, &bridge, recorded)?;
     if !bridge.up {
         return Err(drift(&what, "up", "down"));
     }
@@ -82,7 +66,7 @@ fn check_bridge(host: &Netlink, recorded: &Interface, config: &Config) -> Result
     if config.vlans.is_some() && !bridge::filters_vlans(&bridge) {
         return Err(drift(&what, "VLAN filtering on", "off"));
     }
-    check_sysctl(&Sysctl::ipv6(&bridge.name, "accept_ra").explain(&what)?, "0")?;
+    expect_sysctl(&Sysctl::ipv6(&bridge.name, "accept_ra").explain(&what)?, "0")?;
     Ok(bridge)
 }
 
@@ -115,7 +99,7 @@ fn check_port(host: &Netlink, result: &CniResult, pod: &Link, bridge: &Link, con
             return Err(drift(&what, format_args!("{flag} {expected}"), found));
         }
     }
-    check_sysctl(&Sysctl::ipv6(&port.name, "accept_ra").explain(&what)?, "0")?;
+    expect_sysctl(&Sysctl::ipv6(&port.name, "accept_ra").explain(&what)?, "0")?;
     check_vlans(host, &port, config)?;
     Ok(port)
 }
@@ -149,29 +133,5 @@ fn check_gateway(host: &Netlink, bridge: &Link, result: &CniResult, config: &Con
             return Err(drift(&what, format_args!("address {gateway}"), found.join(", ")));
         }
     }
-    bridge::forwarding(&gateways)?.iter().try_for_each(|setting| check_sysctl(setting, "1"))
-}
-
-fn expect_veth(link: Option<Link>, recorded: &Interface, what: impl std::fmt::Display) -> Result<Link, Error> {
-    match link {
-        Some(link) if link.is_veth() => check_mac(what, &link, recorded).map(|()| link),
-        Some(link) => Err(drift(what, "one end of a veth pair", format_args!("a {} interface", link.kind))),
-        None => Err(drift(what, "one end of a veth pair", "no interface of that name")),
-    }
-}
-
-fn check_mac(what: impl std::fmt::Display, link: &Link, recorded: &Interface) -> Result<(), Error> {
-    let found = link.mac.map(|mac| mac.to_string()).unwrap_or_default();
-    if recorded.mac.is_empty() || recorded.mac.eq_ignore_ascii_case(&found) {
-        return Ok(());
-    }
-    Err(drift(what, format_args!("MAC {}", recorded.mac), found))
-}
-
-fn check_sysctl(setting: &Sysctl, expected: &str) -> Result<(), Error> {
-    match setting.read().explain("sysctl")? {
-        Some(found) if found != expected => Err(drift(setting.path().display(), expected, found)),
-        // Without it, the kernel has no such family, and nothing to go wrong.
-        _ => Ok(()),
-    }
+    forwarding(gateways.iter().map(|gateway| gateway.ip()))?.iter().try_for_each(|setting| expect_sysctl(setting, "1"))
 }

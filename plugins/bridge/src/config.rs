@@ -43,23 +43,13 @@ pub struct Config {
     /// `ipMasq`: pods leave the node under its own address.
     pub masquerade: bool,
     /// `ipMasqBackend`; `None` leaves the choice to us.
-    pub masquerade_backend: Option<MasqueradeBackend>,
+    pub masquerade_backend: Option<masquerade::Backend>,
     /// `macspoofchk`: the pod sends under its own MAC only.
     pub mac_spoof_check: bool,
     /// `ipam.type`; `None` for a layer 2 network.
     pub ipam: Option<String>,
     /// `dns`: replaces what the IPAM plugin says.
     pub dns: Dns,
-}
-
-/// What makes the rules of `ipMasq`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MasqueradeBackend {
-    /// nf_tables, over netlink.
-    Nftables,
-    /// `iptables-restore`.
-    Iptables,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +60,7 @@ struct Keys {
     is_default_gateway: bool,
     force_address: bool,
     ip_masq: bool,
-    ip_masq_backend: Option<MasqueradeBackend>,
+    ip_masq_backend: Option<masquerade::Backend>,
     mtu: u32,
     hairpin_mode: bool,
     promisc_mode: bool,

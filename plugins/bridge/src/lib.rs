@@ -10,14 +10,12 @@ mod config;
 mod gateway;
 mod port;
 mod rules;
-mod undo;
 
 use cni::{Attachment, AttachmentCall, CniResult, Delegate, Error, ErrorCode, Interface, NetworkCall, Plugin};
 use netlink::{Link, MacAddr, Netlink};
-use pod::{Detection, Explain, Owner, Pod};
+use pod::{Detection, Explain, Owner, Pod, Undo, Veth};
 
 use crate::config::Config;
-use crate::undo::Undo;
 
 /// The plugin.
 pub struct Bridge;
@@ -44,8 +42,9 @@ impl Plugin for Bridge {
         })?;
 
         let owner = owner(call);
-        let mut undo = Undo::new(&host, &owner);
-        let port = call.step("create the veth pair", || port::create(&host, &pod, &owner, &config))?;
+        let mut undo = Undo::new(&host);
+        let create = || Veth::create(&host, &pod, &owner, config.mac, config.mtu);
+        let port = call.step("create the veth pair", create)?;
         undo.link(&port.host.name);
         let connect = || {
             call.step("make the bridge and its port", || {
@@ -68,7 +67,7 @@ impl Plugin for Bridge {
         };
 
         if config.masquerade || config.mac_spoof_check {
-            undo.rules();
+            undo.rules(|| rules::remove(&owner, &[]));
             let subject = rules::Subject { owner: &owner, mac: port.pod_mac, ips: &result.ips };
             call.step("add the rules", || rules::add(&subject, &config))?;
         }
@@ -128,7 +127,7 @@ impl Plugin for Bridge {
             config::ipam_type(&call.network)?.map_or(Ok(()), |plugin| Delegate::find(&call.network, &plugin)?.del())
         };
         let link = owner.host_name();
-        let deleted = call.step("delete the veth pair", || host.delete_link_then(&link, &release));
+        let deleted = call.step("delete the veth pair", || host.delete_link_then(&link, release));
         match deleted.explain(format_args!("interface {link}"))? {
             Some(released) => released,
             None => port::delete_others(&host, call).and_then(|()| release()),

@@ -1,8 +1,6 @@
-//! `ipMasq` and `macspoofchk`: the rules of an attachment, in either backend, and what the reference left of its own.
+//! `ipMasq` and `macspoofchk`: the rules of an attachment, and what the reference left of its own.
 
-mod iptables_masquerade;
 mod leftovers;
-mod masquerade;
 mod spoof;
 
 use cni::{Attachment, Error, ErrorCode, IpConfig};
@@ -10,7 +8,7 @@ use netlink::MacAddr;
 use nft::Nft;
 use pod::Owner;
 
-use crate::config::{Config, MasqueradeBackend};
+use crate::config::Config;
 
 /// What an attachment's rules are about.
 pub struct Subject<'a> {
@@ -22,24 +20,21 @@ pub struct Subject<'a> {
     pub ips: &'a [IpConfig],
 }
 
+impl Subject<'_> {
+    fn masqueraded(&self) -> masquerade::Subject<'_> {
+        masquerade::Subject { owner: self.owner, ips: self.ips }
+    }
+}
+
 /// Makes the rules that the config asks for.
 ///
 /// # Errors
 /// The kernel's or iptables'; what was made so far stays, for [`remove`].
 pub fn add(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
     if config.mac_spoof_check {
-        open().and_then(|mut nft| spoof::add(&mut nft, subject)).map_err(|e| failed("macspoofchk", e))?;
+        open().and_then(|mut nft| spoof::add(&mut nft, subject)).map_err(spoof_failed)?;
     }
-    if !masquerades(config) {
-        return Ok(());
-    }
-    if config.masquerade_backend != Some(MasqueradeBackend::Iptables) {
-        let added = open().and_then(|mut nft| masquerade::add(&mut nft, subject));
-        if !falls_back(config, &added) {
-            return added.map_err(|e| failed("ipMasq", e));
-        }
-    }
-    iptables_masquerade::add(subject).map_err(|e| failed("ipMasq", e))
+    if masquerades(config) { masquerade::add(&subject.masqueraded(), config.masquerade_backend) } else { Ok(()) }
 }
 
 /// Finds a rule that the config asks for and that is not there, or not as [`add`] made it.
@@ -48,18 +43,9 @@ pub fn add(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
 /// What is missing.
 pub fn check(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
     if config.mac_spoof_check {
-        spoof::check(&mut open().map_err(|e| failed("macspoofchk", e))?, subject)?;
+        spoof::check(&mut open().map_err(spoof_failed)?, subject)?;
     }
-    if !masquerades(config) {
-        return Ok(());
-    }
-    if config.masquerade_backend != Some(MasqueradeBackend::Iptables) {
-        let asked = open().and_then(|mut nft| nft.chains(&masquerade::TABLE).map(|_| nft));
-        if !falls_back(config, &asked) {
-            return masquerade::check(&mut asked.map_err(|e| failed("ipMasq", e))?, subject);
-        }
-    }
-    iptables_masquerade::check(subject)
+    if masquerades(config) { masquerade::check(&subject.masqueraded(), config.masquerade_backend) } else { Ok(()) }
 }
 
 /// Removes every rule of the attachment, whatever the config says now. `ips` is where they are looked for first.
@@ -67,14 +53,15 @@ pub fn check(subject: &Subject<'_>, config: &Config) -> Result<(), Error> {
 /// # Errors
 /// The kernel's or iptables'.
 pub fn remove(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
-    if let Some(mut nft) = open_if_supported()? {
-        spoof::remove(&mut nft, &owner.host_name()).map_err(|e| failed("macspoofchk", e))?;
-        if masquerade::remove(&mut nft, owner, ips).map_err(|e| failed("ipMasq", e))? {
-            return Ok(());
-        }
-        leftovers::remove_nft(&mut nft, owner).map_err(|e| failed("the rules of another bridge plugin", e))?;
+    let mut nft = masquerade::socket()?;
+    if let Some(nft) = &mut nft {
+        spoof::remove(nft, &owner.host_name()).map_err(spoof_failed)?;
     }
-    iptables_masquerade::remove(owner, ips).map_err(|e| failed("ipMasq", e))
+    let ours = masquerade::remove(nft.as_mut(), owner, ips)?;
+    match &mut nft {
+        Some(nft) if !ours => leftovers::remove(nft, owner).map_err(spoof_failed),
+        _ => Ok(()),
+    }
 }
 
 /// Removes the rules of `network` whose owner is not in `valid`.
@@ -82,11 +69,10 @@ pub fn remove(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
 /// # Errors
 /// The kernel's.
 pub fn remove_unowned(network: &str, valid: &[Attachment]) -> Result<(), Error> {
-    let of_iptables = iptables_masquerade::retain(network, valid).map_err(|e| failed("ipMasq", e));
-    let Some(mut nft) = open_if_supported()? else { return of_iptables };
+    let mut nft = masquerade::socket()?;
     let is_valid = |owner: &Owner| owner.network != network || valid.contains(&owner.attachment);
-    let spoof = spoof::retain(&mut nft, is_valid).map_err(|e| failed("macspoofchk", e));
-    masquerade::retain(&mut nft, is_valid).map_err(|e| failed("ipMasq", e)).and(spoof).and(of_iptables)
+    let spoof = nft.as_mut().map_or(Ok(()), |nft| spoof::retain(nft, is_valid).map_err(spoof_failed));
+    masquerade::remove_unowned(nft.as_mut(), network, valid).and(spoof)
 }
 
 /// Whether rules that the config asks for can be made at all.
@@ -94,28 +80,14 @@ pub fn remove_unowned(network: &str, valid: &[Attachment]) -> Result<(), Error> 
 /// # Errors
 /// Code 50 with what is missing.
 pub fn status(config: &Config) -> Result<(), Error> {
-    let unavailable = |e: Error| Error { code: ErrorCode::NOT_AVAILABLE, ..e };
-    let of_nft = || open().map(drop).map_err(|e| unavailable(failed("nf_tables", e)));
-    let of_iptables = || iptables::installed().map_err(|e| unavailable(failed("ipMasq", e)));
     if config.mac_spoof_check {
-        of_nft()?;
+        open().map_err(|e| Error { code: ErrorCode::NOT_AVAILABLE, ..spoof_failed(e) })?;
     }
-    match config.masquerade_backend {
-        _ if !masquerades(config) => Ok(()),
-        Some(MasqueradeBackend::Nftables) => of_nft(),
-        Some(MasqueradeBackend::Iptables) => of_iptables(),
-        None => of_nft().or_else(|_| of_iptables()),
-    }
+    if masquerades(config) { masquerade::status(config.masquerade_backend) } else { Ok(()) }
 }
 
 fn masquerades(config: &Config) -> bool {
     config.masquerade && config.ipam.is_some()
-}
-
-/// Whether iptables is to do what nf_tables cannot, where the config leaves the choice to us. Asked of the attempt itself:
-/// to find out beforehand costs 10 ms, which the kernel takes to undo a trial.
-fn falls_back<T>(config: &Config, attempt: &Result<T, nft::Error>) -> bool {
-    config.masquerade_backend.is_none() && attempt.as_ref().is_err_and(nft::Error::is_unsupported)
 }
 
 /// A socket into a kernel that has nf_tables: one without gives the socket, too, and refuses every question.
@@ -124,15 +96,6 @@ fn open() -> Result<Nft, nft::Error> {
     nft.generation().map(|_| nft)
 }
 
-/// The same where there may be nothing to remove: `None` for a kernel that cannot have any of our rules.
-fn open_if_supported() -> Result<Option<Nft>, Error> {
-    match open() {
-        Ok(nft) => Ok(Some(nft)),
-        Err(e) if e.is_unsupported() => Ok(None),
-        Err(e) => Err(failed("nf_tables", e)),
-    }
-}
-
-fn failed(what: &str, error: impl std::fmt::Display) -> Error {
-    Error::new(ErrorCode::INTERNAL, format!("{what}: {error}"))
+fn spoof_failed(error: impl std::fmt::Display) -> Error {
+    Error::new(ErrorCode::INTERNAL, format!("macspoofchk: {error}"))
 }

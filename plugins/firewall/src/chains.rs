@@ -9,7 +9,7 @@ mod plan;
 use std::fs::File;
 use std::net::IpAddr;
 
-use iptables::{Error, Family, Ruleset};
+use iptables::{Error, Family, Make, Programs, Ruleset};
 use pod::Owner;
 
 pub use plan::Wanted;
@@ -25,41 +25,35 @@ pub const LOCK: &str = "/run/podlink-firewall.lock";
 /// How often to look again when a script does not fit what another process has changed meanwhile.
 const ATTEMPTS: u32 = 16;
 
-/// Whether what passes is decided by iptables' rules: it drops what nobody lets pass, or pods have rules there already.
+/// The programs to tell about a pod where the config does not say so: of each make whose rules decide what passes, because it
+/// drops what nobody lets pass, or because pods have rules there already. Asks the kernel, without a process.
 ///
-/// A packet must pass all tables. Where iptables' drops by default, only a rule in that very table lets a pod's packets
+/// A packet must pass all tables. Where those of one make drop by default, only a rule in that very table lets a pod's packets
 /// through. (So nobody can help a pod where somebody else's nf_tables chain, which is not iptables', has a policy of drop.)
-///
-/// # Errors
-/// iptables', where it has to be asked.
-pub fn decide(family: Family, nft: Option<&mut nft::Nft>) -> Result<bool, Error> {
-    let drops = nft.is_some_and(|nft| drops_in_nft(family, nft) || has_pods_in_nft(family, nft));
-    if drops || !iptables::may_have_chain(family, TABLE, PRIVATE) {
-        return Ok(drops);
-    }
-    // The older tables only tell that they are in use.
-    let saved = iptables::save(family, TABLE)?;
-    let declares = |line: &str| line.starts_with(":FORWARD DROP ") || line.starts_with(":CNI-FORWARD ");
-    Ok(saved.lines().any(declares))
+pub fn deciding(family: Family, nft: Option<&mut nft::Nft>) -> Vec<Programs> {
+    having(nft, |make, mut nft| {
+        make.drops_forwarded(nft.as_deref_mut(), family) || make.has_chain(nft, family, TABLE, PRIVATE)
+    })
 }
 
-/// Whether the rules that [`add`] made are not where packets are dropped: in nf_tables, while the programs called iptables
-/// here are those of the older tables.
-pub fn are_elsewhere(family: Family, nft: &mut nft::Nft) -> bool {
-    drops_in_nft(family, nft) && !has_pods_in_nft(family, nft)
+/// The programs to tell about a pod where the config asks for iptables: what the node calls so, and those of the other make if
+/// that drops, too.
+pub fn asked_for(family: Family, nft: Option<&mut nft::Nft>) -> Vec<Programs> {
+    let of_node = Programs::of_node(family);
+    let mut programs = having(nft, |make, nft| make.drops_forwarded(nft, family));
+    programs.retain(|programs| *programs != of_node);
+    programs.insert(0, of_node);
+    programs
 }
 
-fn nft_table(family: Family) -> nft::Table {
-    nft::Table::new(if family == Family::V4 { nft::Family::Ip } else { nft::Family::Ip6 }, TABLE)
+/// The programs of the makes that `chain` is in.
+fn having_chain(family: Family, chain: &str) -> Vec<Programs> {
+    let mut nft = nft::Nft::open().ok();
+    having(nft.as_mut(), |make, nft| make.has_chain(nft, family, TABLE, chain))
 }
 
-fn drops_in_nft(family: Family, nft: &mut nft::Nft) -> bool {
-    let base = nft.chain(&nft_table(family), FORWARD).ok().flatten().and_then(|chain| chain.base);
-    base.is_some_and(|base| base.policy == nft::Policy::Drop)
-}
-
-fn has_pods_in_nft(family: Family, nft: &mut nft::Nft) -> bool {
-    nft.chain(&nft_table(family), PRIVATE).is_ok_and(|chain| chain.is_some())
+fn having(mut nft: Option<&mut nft::Nft>, has: impl Fn(Make, Option<&mut nft::Nft>) -> bool) -> Vec<Programs> {
+    Make::ALL.into_iter().filter(|make| has(*make, nft.as_deref_mut())).map(Programs::Of).collect()
 }
 
 /// Keeps other ADDs of ours from adding at the same time, until it is dropped or the process ends.
@@ -76,16 +70,16 @@ pub fn lock() -> Result<File, std::io::Error> {
 ///
 /// # Errors
 /// iptables'.
-pub fn add(family: Family, wanted: &Wanted<'_>) -> Result<(), Error> {
-    apply(family, &|ruleset| wanted.missing(ruleset))
+pub fn add(programs: Programs, family: Family, wanted: &Wanted<'_>) -> Result<(), Error> {
+    apply(programs, family, &|ruleset| wanted.missing(ruleset))
 }
 
 /// The lines of a script that [`add`] would run now: what is missing.
 ///
 /// # Errors
 /// iptables'.
-pub fn missing(family: Family, wanted: &Wanted<'_>) -> Result<Vec<String>, Error> {
-    Ok(wanted.missing(&Ruleset::parse(&iptables::save(family, TABLE)?)))
+pub fn missing(programs: Programs, family: Family, wanted: &Wanted<'_>) -> Result<Vec<String>, Error> {
+    Ok(wanted.missing(&Ruleset::parse(&programs.save(family, TABLE)?)))
 }
 
 /// Removes the rules for these addresses, whoever made them, and those whose comment names an owner that is `gone`. Without
@@ -94,10 +88,8 @@ pub fn missing(family: Family, wanted: &Wanted<'_>) -> Result<Vec<String>, Error
 /// # Errors
 /// iptables'.
 pub fn remove(family: Family, addresses: &[IpAddr], gone: &dyn Fn(&Owner) -> bool) -> Result<(), Error> {
-    if !iptables::may_have_chain(family, TABLE, PRIVATE) {
-        return Ok(());
-    }
-    apply(family, &|ruleset| plan::surplus(ruleset, addresses, gone))
+    let surplus = |ruleset: &Ruleset| plan::surplus(ruleset, addresses, gone);
+    having_chain(family, PRIVATE).into_iter().try_for_each(|programs| apply(programs, family, &surplus))
 }
 
 /// Removes the fences of bridges that are `gone`. Without the chain no process is run.
@@ -105,22 +97,20 @@ pub fn remove(family: Family, addresses: &[IpAddr], gone: &dyn Fn(&Owner) -> boo
 /// # Errors
 /// iptables'.
 pub fn remove_dead_fences(family: Family, gone: &dyn Fn(&str) -> bool) -> Result<(), Error> {
-    if !iptables::may_have_chain(family, TABLE, plan::STAGE1) {
-        return Ok(());
-    }
-    apply(family, &|ruleset| plan::dead_fences(ruleset, gone))
+    let dead = |ruleset: &Ruleset| plan::dead_fences(ruleset, gone);
+    having_chain(family, plan::STAGE1).into_iter().try_for_each(|programs| apply(programs, family, &dead))
 }
 
 /// Runs the script that `plan` makes of what is there. Removals and other programs take no lock between reading and writing:
 /// where one of them was faster, the script does not apply, as a whole, and a new one is made.
-fn apply(family: Family, plan: &dyn Fn(&Ruleset) -> Vec<String>) -> Result<(), Error> {
+fn apply(programs: Programs, family: Family, plan: &dyn Fn(&Ruleset) -> Vec<String>) -> Result<(), Error> {
     let mut before = Vec::new();
     for attempt in 1.. {
-        let lines = plan(&Ruleset::parse(&iptables::save(family, TABLE)?));
+        let lines = plan(&Ruleset::parse(&programs.save(family, TABLE)?));
         if lines.is_empty() {
             return Ok(());
         }
-        match iptables::restore(family, &format!("*{TABLE}\n{}\nCOMMIT\n", lines.join("\n"))) {
+        match programs.restore(family, &format!("*{TABLE}\n{}\nCOMMIT\n", lines.join("\n"))) {
             // The same script twice: it is not the other process that makes it fail.
             Err(Error::Failed { .. }) if attempt < ATTEMPTS && lines != before => before = lines,
             other => return other,

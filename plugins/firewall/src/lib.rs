@@ -32,6 +32,10 @@ impl Plugin for Firewall {
         "firewall"
     }
 
+    fn read_config(&self, call: &NetworkCall) -> Result<(), Error> {
+        Config::read(call).map(drop)
+    }
+
     fn add(&self, call: &AttachmentCall) -> Result<CniResult, Error> {
         let config = Config::read(&call.network)?;
         let result = prev_result(call)?;
@@ -40,7 +44,7 @@ impl Plugin for Firewall {
             return Ok(result);
         }
         let mut node = Node::open(&config)?;
-        node.add(&target).inspect_err(|_| {
+        call.step("let the pod through", || node.add(&target)).inspect_err(|_| {
             // The ADD's own error is what the caller gets; the runtime's DEL will try this again.
             let owner = target::owner(call);
             if let Err(e) = node.remove(&target.addresses, &|known| *known == owner) {
@@ -61,7 +65,9 @@ impl Plugin for Firewall {
         // A result that cannot be read tells nothing, and must not keep the pod from going.
         let result = call.network.config.prev_result().ok().flatten().unwrap_or_default();
         let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address.ip()).collect();
-        Node::open(&removal_config(&call.network))?.remove(&addresses, &|known| *known == owner)
+        let config = removal_config(&call.network);
+        let mut node = Node::open(&config)?;
+        call.step("remove what let the pod through", || node.remove(&addresses, &|known| *known == owner))
     }
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use cni::{Error, ErrorCode};
-use iptables::Family;
+use iptables::{Family, Programs};
 use netlink::Netlink;
 use pod::{Owner, drift};
 
@@ -44,22 +44,14 @@ impl<'a> Node<'a> {
             Some(Err(e)) if e.is_unsupported() && self.config.backend != Some(Backend::Nftables) => false,
             Some(added) => added.explain(NATIVE).map(|()| true)?,
         };
-        let families = self.iptables(target, firewalld.as_ref(), recorded)?;
-        let _lock = match families.as_slice() {
+        let told = self.iptables(target, firewalld.as_ref(), recorded)?;
+        let _lock = match told.as_slice() {
             [] => None,
             _ => Some(chains::lock().map_err(|e| Error::new(ErrorCode::IO, format!("locking {}: {e}", chains::LOCK)))?),
         };
-        for family in families {
-            chains::add(family, &wanted(self.config, target, family, recorded)?).explain("letting the pod through")?;
-            if let Some(native) = &mut self.native
-                && chains::are_elsewhere(family, native.nft())
-            {
-                cni::note(format_args!(
-                    "the pod's packets are dropped: the FORWARD chain of {0}-nft has a policy of DROP, but {0} here is \
-                     {0}-legacy; make the two the same (update-alternatives), or set the policy to ACCEPT",
-                    program(family)
-                ));
-            }
+        for (family, programs) in told {
+            let wanted = wanted(self.config, target, family, recorded)?;
+            chains::add(programs, family, &wanted).map_err(|e| not_let_through(&e, family, programs))?;
         }
         if let Some(firewalld) = firewalld {
             firewalld.add(&self.config.zone, &target.addresses).explain("letting the pod through")?;
@@ -82,10 +74,10 @@ impl<'a> Node<'a> {
             return Err(drift(what, expected, found));
         }
         let recorded = found.is_some();
-        for family in self.iptables(target, firewalld.as_ref(), recorded)? {
+        for (family, programs) in self.iptables(target, firewalld.as_ref(), recorded)? {
             let wanted = wanted(self.config, target, family, recorded)?;
-            if let [first, ..] = &chains::missing(family, &wanted).explain("reading the rules")?[..] {
-                let what = format!("the filter table of {}", program(family));
+            if let [first, ..] = &chains::missing(programs, family, &wanted).explain("reading the rules")?[..] {
+                let what = format!("the filter table of {}", programs.name(family));
                 return Err(drift(what, format_args!("what this adds: {first}"), "nothing like it"));
             }
         }
@@ -164,34 +156,47 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The families in which iptables is to be told: where the config says so, or the state of the node makes it necessary.
+    /// Which programs of iptables are to be told: where the config says so, or the state of the node makes it necessary.
     fn iptables(
         &mut self,
         target: &Target,
         firewalld: Option<&Firewalld>,
         recorded: bool,
-    ) -> Result<Vec<Family>, Error> {
-        let mut families: Vec<Family> = target.addresses.iter().map(|address| Family::of(*address)).collect();
-        families.dedup();
-        match self.config.backend {
-            Some(Backend::Nftables) if !recorded => Err(no_nf_tables()),
-            Some(Backend::Iptables) => Ok(families),
+    ) -> Result<Vec<(Family, Programs)>, Error> {
+        let asked_for = match self.config.backend {
+            Some(Backend::Nftables) if !recorded => return Err(no_nf_tables()),
+            Some(Backend::Iptables) => true,
             _ if firewalld.is_some() && !recorded && target.fence.is_some() => {
                 let msg = "ingressPolicy with firewalld needs nf_tables, which this kernel has not";
-                Err(Error::new(ErrorCode::INTERNAL, msg).with_details("set \"backend\": \"iptables\""))
+                return Err(Error::new(ErrorCode::INTERNAL, msg).with_details("set \"backend\": \"iptables\""));
             }
-            None if firewalld.is_none() => {
-                let mut told = Vec::new();
-                for family in families {
-                    let nft = self.native.as_mut().map(Native::nft);
-                    if !recorded || chains::decide(family, nft).explain("looking at the rules")? {
-                        told.push(family);
-                    }
-                }
-                Ok(told)
-            }
-            _ => Ok(Vec::new()),
+            None if firewalld.is_none() => !recorded,
+            _ => return Ok(Vec::new()),
+        };
+        let mut families: Vec<Family> = target.addresses.iter().map(|address| Family::of(*address)).collect();
+        families.dedup();
+        let mut told = Vec::new();
+        for family in families {
+            let nft = self.native.as_mut().map(Native::nft);
+            let programs = if asked_for { chains::asked_for(family, nft) } else { chains::deciding(family, nft) };
+            told.extend(programs.into_iter().map(|programs| (family, programs)));
         }
+        Ok(told)
+    }
+}
+
+/// That iptables could not be told, for people.
+fn not_let_through(error: &iptables::Error, family: Family, programs: Programs) -> Error {
+    match (error, programs) {
+        (iptables::Error::Missing { program, path }, Programs::Of(_)) => {
+            let msg = format!("letting the pod through: {program} is not to be found in {path}");
+            Error::new(ErrorCode::INTERNAL, msg).with_details(format!(
+                "rules of {} decide here about what is forwarded, so that only a rule there lets the pod's packets pass: \
+                 install its programs, or have its FORWARD chain accept (policy ACCEPT, and no chain CNI-FORWARD)",
+                programs.name(family)
+            ))
+        }
+        _ => Error::new(ErrorCode::INTERNAL, format!("letting the pod through: {error}")),
     }
 }
 
@@ -207,13 +212,6 @@ fn wanted<'a>(config: &'a Config, target: &'a Target, family: Family, recorded: 
     let addresses = target.addresses.iter().copied().filter(|address| Family::of(*address) == family).collect();
     let owner = (!recorded).then_some(target.owner.as_str());
     Ok(Wanted { admin: &config.admin_chain, addresses, owner, fence: target.fence.as_ref() })
-}
-
-fn program(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "iptables",
-        Family::V6 => "ip6tables",
-    }
 }
 
 fn firewalld() -> Result<Firewalld, Error> {

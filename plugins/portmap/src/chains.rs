@@ -14,7 +14,7 @@ mod rules;
 use std::fs::File;
 
 use cni::{Error, ErrorCode};
-use iptables::{Family, Ruleset, chain_name, may_have_chain, restore, save};
+use iptables::{Family, Make, Programs, Ruleset, chain_name, may_have_chain, restore, save};
 use nft::{Nft, Table};
 use pod::drift;
 
@@ -69,24 +69,37 @@ impl Chains<'_> {
         Ok(())
     }
 
-    /// Refuses a port that a container has in these chains, for who keeps the mappings elsewhere: on a node that is upgraded, the
-    /// Go reference's are still there. Runs a process only where the kernel says that there are such rules; legacy iptables is
-    /// not asked.
+    /// Refuses a port that a container has in these chains, of either make of iptables but those that `knows` is true for: on a
+    /// node that is upgraded, the Go reference's are still there. `tables` are all of nf_tables. Runs a process only where the
+    /// kernel says that there are such chains.
     ///
     /// # Errors
     /// That another container has a port, or the kernel's or iptables'.
-    pub fn refuse_held_here(&self, nft: &mut Nft) -> Result<(), Error> {
+    pub fn refuse_held_here(
+        &self,
+        nft: &mut Nft,
+        tables: &[Table],
+        knows: impl Fn(Family, Programs) -> bool,
+    ) -> Result<(), Error> {
         for family in self.families() {
             let table = match family {
                 Family::V4 => Table::new(nft::Family::Ip, NAT),
                 Family::V6 => Table::new(nft::Family::Ip6, NAT),
             };
-            let rules = match nft.rules(&table, DNAT) {
-                Err(error) if error.is_unsupported() => continue,
-                rules => rules.map_err(kernel)?,
-            };
-            if !rules.is_empty() {
-                self.refuse_held(family, &Ruleset::parse(&save(family, NAT).map_err(program)?))?;
+            let in_nft = tables.contains(&table) && !nft.rules(&table, DNAT).map_err(kernel)?.is_empty();
+            let in_legacy = || Make::Legacy.has_chain(None, family, NAT, DNAT);
+            for (make, is_there) in [(Make::Nft, in_nft), (Make::Legacy, in_legacy())] {
+                let programs = Programs::Of(make);
+                if !is_there || knows(family, programs) {
+                    continue;
+                }
+                match programs.save(family, NAT) {
+                    // In a container's tables, say, of which nobody on this node can tell more.
+                    Err(missing @ iptables::Error::Missing { .. }) => {
+                        cni::note(format_args!("whose host ports {DNAT} has cannot be found out: {missing}"));
+                    }
+                    saved => self.refuse_held(family, &Ruleset::parse(&saved.map_err(program)?))?,
+                }
             }
         }
         Ok(())

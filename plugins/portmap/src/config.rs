@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use cni::{Error, ErrorCode, NetworkCall};
 use serde::Deserialize;
 
+use crate::conditions::Conditions;
 use crate::mapping::{PortMapping, Protocol};
 
 /// The bit of the packet mark that the reference masquerades by. Kubernetes has 14 and 15, Calico 20 to 31.
@@ -41,10 +42,12 @@ pub struct Config {
     pub masq_all: bool,
     /// `markMasqBit` or `externalSetMarkChain`; only the iptables backend needs a mark.
     pub set_mark: SetMark,
-    /// `conditionsV4`: more conditions for the iptables backend, as its words.
+    /// `conditionsV4` for the iptables backend, as its words.
     pub conditions_v4: Vec<String>,
-    /// `conditionsV6`.
+    /// `conditionsV6` for the iptables backend.
     pub conditions_v6: Vec<String>,
+    /// `conditionsV4` and `conditionsV6` for the native backend.
+    pub conditions: [Option<Conditions>; 2],
     /// `runtimeConfig.portMappings`.
     pub ports: Vec<PortMapping>,
 }
@@ -109,35 +112,54 @@ impl Config {
             "iptables" => Some(Backend::Iptables),
             other => return Err(invalid(format!("backend: {other:?} is unknown, expected nftables or iptables"))),
         };
-        let backend = match iptables_only(&keys) {
-            Some(key) if backend == Some(Backend::Native) => {
-                return Err(invalid(format!("{key} is of the iptables backend, but backend is nftables")));
-            }
-            Some(_) => Some(Backend::Iptables),
-            None => backend,
-        };
-        for (key, words) in [("conditionsV4", &keys.conditions_v4), ("conditionsV6", &keys.conditions_v6)] {
-            check_conditions(key, words).map_err(|e| e.context(format_args!("network {name:?}")))?;
+        let backend = backend_of(&keys, backend).map_err(invalid)?;
+        let mut conditions = [None, None];
+        for (place, (key, words)) in conditions.iter_mut().zip(keys.conditions()) {
+            *place = read_conditions(key, words).map_err(|e| e.context(format_args!("network {name:?}")))?;
         }
+        // What is read already is not for iptables.
+        let [v4, v6] = &conditions;
+        let of_iptables =
+            |words: Vec<String>, read: &Option<Conditions>| if read.is_some() { Vec::new() } else { words };
         let ports = ports(&keys.runtime_config.port_mappings).map_err(invalid)?;
         Ok(Config {
             backend,
             snat: keys.snat,
             masq_all: keys.masq_all,
             set_mark,
-            conditions_v4: keys.conditions_v4,
-            conditions_v6: keys.conditions_v6,
+            conditions_v4: of_iptables(keys.conditions_v4, v4),
+            conditions_v6: of_iptables(keys.conditions_v6, v6),
+            conditions,
             ports,
         })
     }
 }
 
-/// What of the config only iptables can do.
-fn iptables_only(keys: &Keys) -> Option<&'static str> {
-    let conditions = [("conditionsV4", &keys.conditions_v4), ("conditionsV6", &keys.conditions_v6)];
-    let conditional = conditions.into_iter().find(|(_, words)| !words.is_empty()).map(|(key, _)| key);
-    let external = keys.external_set_mark_chain.as_ref().map(|_| "externalSetMarkChain");
-    conditional.or(external)
+impl Keys {
+    fn conditions(&self) -> [(&'static str, &Vec<String>); 2] {
+        [("conditionsV4", &self.conditions_v4), ("conditionsV6", &self.conditions_v6)]
+    }
+}
+
+/// The backend that the other keys need, if they need one; `asked` is what the config says.
+fn backend_of(keys: &Keys, asked: Option<Backend>) -> Result<Option<Backend>, String> {
+    let mut needs: Vec<(&str, Backend)> = Vec::new();
+    for (key, words) in keys.conditions() {
+        let backend = if is_of_iptables(words) { Backend::Iptables } else { Backend::Native };
+        needs.extend(words.first().map(|_| (key, backend)));
+    }
+    needs.extend(keys.external_set_mark_chain.as_ref().map(|_| ("externalSetMarkChain", Backend::Iptables)));
+    needs.splice(..0, asked.map(|asked| ("backend", asked)));
+    let name = |backend| if backend == Backend::Native { "nftables" } else { "iptables" };
+    match needs.as_slice() {
+        [(first, one), rest @ ..] => match rest.iter().find(|(_, other)| other != one) {
+            Some((key, other)) => {
+                Err(format!("{key} is of the {} backend, but {first} of the {} backend", name(*other), name(*one)))
+            }
+            None => Ok(Some(*one)),
+        },
+        [] => Ok(None),
+    }
 }
 
 fn set_mark(keys: &Keys) -> Result<SetMark, String> {
@@ -159,18 +181,28 @@ fn set_mark(keys: &Keys) -> Result<SetMark, String> {
 }
 
 /// The reference tells iptables' conditions from nft's by how they begin; so does this.
-fn check_conditions(key: &str, words: &[String]) -> Result<(), Error> {
-    let Some(first) = words.first() else { return Ok(()) };
-    if !first.starts_with(['-', '!']) {
-        let msg = format!("{key}: {:?} is not supported: podlink takes iptables' conditions only", words.join(" "));
-        return Err(Error::new(ErrorCode::UNSUPPORTED_FIELD, msg)
-            .with_details("iptables' begin with '-' or '!', such as [\"!\", \"-d\", \"192.0.2.0/24\"]"));
+fn is_of_iptables(words: &[String]) -> bool {
+    words.first().is_some_and(|first| first.starts_with(['-', '!']))
+}
+
+/// nft's conditions are read; iptables reads its own.
+fn read_conditions(key: &str, words: &[String]) -> Result<Option<Conditions>, Error> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    if !is_of_iptables(words) {
+        let read = Conditions::read(words, key == "conditionsV4").map(Some);
+        return read.map_err(|why| {
+            Error::new(ErrorCode::UNSUPPORTED_FIELD, format!("{key}: {:?}: {why}", words.join(" "))).with_details(
+                "iptables' own conditions begin with '-' or '!', such as [\"!\", \"-d\", \"192.0.2.0/24\"]",
+            )
+        });
     }
     if let Some(word) = words.iter().find(|word| word.is_empty() || word.chars().any(char::is_control)) {
         let msg = format!("{key}: {word:?} is empty or has a control character in it");
         return Err(Error::new(ErrorCode::INVALID_CONFIG, msg));
     }
-    Ok(())
+    Ok(None)
 }
 
 fn ports(list: &[Port]) -> Result<Vec<PortMapping>, String> {

@@ -5,6 +5,7 @@
 //! reference left.
 
 mod chains;
+mod conditions;
 mod config;
 mod conntrack;
 mod errors;
@@ -17,6 +18,7 @@ mod route;
 mod wire;
 
 use cni::{Attachment, AttachmentCall, CniResult, Error, ErrorCode, NetworkCall, Plugin};
+use iptables::Programs;
 use nft::Nft;
 use pod::Owner;
 
@@ -35,12 +37,16 @@ impl Plugin for Portmap {
         "portmap"
     }
 
+    fn read_config(&self, call: &NetworkCall) -> Result<(), Error> {
+        Config::read(call).map(drop)
+    }
+
     fn add(&self, call: &AttachmentCall) -> Result<CniResult, Error> {
         let config = Config::read(&call.network)?;
         let result = prev_result(call)?;
         let Some(request) = Request::of(call, &config, &result)? else { return Ok(result) };
-        if !add_native(&request)? {
-            add_chains(&request)?;
+        if !call.step("add the mappings to nf_tables", || add_native(&request))? {
+            call.step("add the mappings to iptables", || add_chains(&request))?;
         }
         flush(request.mappings.iter().filter(|mapping| mapping.protocol == Protocol::Udp).map(Stale::NotTo).collect());
         Ok(result)
@@ -66,12 +72,15 @@ impl Plugin for Portmap {
         let mut nft = open_if_there()?;
         let mut removed = Ok(Vec::new());
         if let (Some(nft), Some(tag)) = (&mut nft, owner(call).alias()) {
-            removed = native::own_ports(nft, &tag, &config::mappings_if_valid(&call.network))
-                .and_then(|also| native::remove(nft, &tag, &also))
-                .and_then(|records| reference::remove(nft, container_id).map(|()| records))
-                .map_err(kernel);
+            removed = call.step("remove the mappings from nf_tables", || {
+                native::own_ports(nft, &tag, &config::mappings_if_valid(&call.network))
+                    .and_then(|also| native::remove(nft, &tag, &also))
+                    .and_then(|records| reference::remove(nft, container_id).map(|()| records))
+                    .map_err(kernel)
+            });
         }
-        let of_chains = chains::remove(network, container_id).map_err(errors::program);
+        let of_chains =
+            call.step("remove the chains", || chains::remove(network, container_id)).map_err(errors::program);
         let records: Vec<Record> = [&removed, &of_chains].into_iter().flatten().flatten().cloned().collect();
         flush(stale(&records));
         removed.and(of_chains).map(drop)
@@ -107,7 +116,7 @@ fn add_native(request: &Request<'_>) -> Result<bool, Error> {
         Err(error) if error.is_unsupported() && request.config.backend.is_none() => return Ok(false),
         opened => opened.map_err(kernel)?,
     };
-    request.chains().refuse_held_here(&mut nft)?;
+    request.refuse_held_elsewhere(&mut nft, |_, _| false)?;
     loop {
         match native::add(&mut nft, &wanted) {
             Ok(()) => break,
@@ -131,6 +140,8 @@ fn add_chains(request: &Request<'_>) -> Result<(), Error> {
     let unconditional = request.config.conditions_v4.is_empty() && request.config.conditions_v6.is_empty();
     if unconditional && let Some(mut nft) = open_if_there()? {
         request.available(&mut nft)?;
+        // What is in the chains of the node's own iptables is seen when they are changed.
+        request.refuse_held_elsewhere(&mut nft, |family, programs| Programs::of_node(family) == programs)?;
     }
     // A port that another has is found before anything is changed; what is there is then of an earlier ADD.
     let is_refused = |error: &Error| error.code == errors::HELD;

@@ -98,6 +98,16 @@ pub struct Mapping {
     pub target: SocketAddr,
 }
 
+impl Mapping {
+    /// Whether there are packets that both are for.
+    pub fn overlaps(&self, other: &Mapping) -> bool {
+        self.protocol == other.protocol
+            && self.host_port == other.host_port
+            && self.target.is_ipv4() == other.target.is_ipv4()
+            && self.host_ip.zip(other.host_ip).is_none_or(|(a, b)| a == b)
+    }
+}
+
 /// As in `8080/tcp of any IPv4 address`.
 impl fmt::Display for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@
 
 mod check;
 mod claims;
+mod gates;
 mod gc;
 mod layout;
 mod record;
@@ -18,6 +19,7 @@ pub use store::{Refused, add, own_ports, refuse_held, remove};
 
 use nft::{Element, Key, Value};
 
+use crate::conditions::Conditions;
 use crate::mapping::Mapping;
 use record::{hairpin, itself};
 
@@ -43,6 +45,8 @@ pub struct Wanted {
     pub masquerade: Masquerade,
     /// The node's interface to the pod's IPv4 and IPv6 addresses, where they are on its link.
     pub via: [Option<String>; 2],
+    /// What IPv4 and IPv6 connections to its ports go by, if by anything.
+    pub conditions: [Option<Conditions>; 2],
 }
 
 impl Wanted {
@@ -50,6 +54,13 @@ impl Wanted {
         let [v4, v6] = &self.via;
         let via = if mapping.target.is_ipv4() { v4 } else { v6 };
         via.as_deref().unwrap_or_default()
+    }
+
+    /// The chains of its conditions.
+    fn gates(&self) -> Vec<gates::Gate> {
+        let of_family = |v4: bool| self.mappings.iter().any(|mapping| mapping.target.is_ipv4() == v4);
+        let families = [true, false].into_iter().zip(&self.conditions).filter(|(v4, _)| of_family(*v4));
+        families.filter_map(|(v4, conditions)| Some(gates::Gate::of(conditions.as_ref()?, v4))).collect()
     }
 
     fn records(&self) -> Vec<Record> {
@@ -65,6 +76,9 @@ impl Wanted {
             let target = [Value::from(mapping.target.ip()), Value::Port(mapping.target.port())];
             elements.push((map, Element::new(key).value(target).owner(&self.tag)));
             let v4 = mapping.target.is_ipv4();
+            let [conditions_v4, conditions_v6] = &self.conditions;
+            let conditions = if v4 { conditions_v4 } else { conditions_v6 };
+            elements.extend(conditions.as_ref().map(|conditions| gates::element(&record, conditions, &self.tag)));
             let mut pod = |set: &'static str, key: Key| {
                 if !pods.contains(&(set, key.clone())) {
                     pods.push((set, key));

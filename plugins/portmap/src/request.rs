@@ -1,6 +1,7 @@
 //! What an ADD asks for, out of its config and the result of the plugins before.
 
 use cni::{Attachment, AttachmentCall, CniResult, Error, ErrorCode};
+use iptables::{Family, Programs};
 use nft::Nft;
 
 use crate::chains::Chains;
@@ -8,7 +9,7 @@ use crate::config::Config;
 use crate::errors::{self, kernel};
 use crate::mapping::{Mapping, PodAddresses};
 use crate::native::{self, Masquerade, Refused, Wanted};
-use crate::{localnet, owner, route};
+use crate::{localnet, owner, reference, route};
 
 /// What an ADD asks for.
 pub struct Request<'a> {
@@ -59,7 +60,13 @@ impl<'a> Request<'a> {
             (true, false) => Masquerade::Needed,
             (true, true) => Masquerade::All,
         };
-        Wanted { tag: self.tag.clone(), mappings: self.mappings.clone(), masquerade, via: self.via.clone() }
+        Wanted {
+            tag: self.tag.clone(),
+            mappings: self.mappings.clone(),
+            masquerade,
+            via: self.via.clone(),
+            conditions: self.config.conditions.clone(),
+        }
     }
 
     /// For the iptables backend.
@@ -114,6 +121,21 @@ impl<'a> Request<'a> {
                 Err(refused) => self.leave_to_own_container(&mut wanted, refused)?,
             }
         }
+    }
+
+    /// Refuses what another container has from the Go reference, in chains of iptables or in its own nf_tables tables; not in
+    /// chains that `knows` is true for. One query where there is nothing of the kind.
+    ///
+    /// # Errors
+    /// Whose it is, or the kernel's or iptables'.
+    pub fn refuse_held_elsewhere(&self, nft: &mut Nft, knows: impl Fn(Family, Programs) -> bool) -> Result<(), Error> {
+        let tables = match nft.tables(None) {
+            Err(error) if error.is_unsupported() => Vec::new(),
+            tables => tables.map_err(kernel)?,
+        };
+        let container_id = &self.attachment.container_id;
+        reference::refuse_held(nft, &tables, &self.network, container_id, &self.mappings)?;
+        self.chains().refuse_held_here(nft, &tables, knows)
     }
 
     /// A refusal for people.

@@ -75,15 +75,7 @@ fn rules_of_the_references_nftables_backend_go_too() {
 #[test]
 fn legacy_iptables_works_and_is_cleaned() {
     let ground = Ground::new(&["a"]);
-    let legacy = ground.node.dir().join("legacy");
-    podlink_tests::files::make_dir(&legacy);
-    for family in ["iptables", "ip6tables"] {
-        for program in ["save", "restore"] {
-            let target = need::tool(&format!("{family}-legacy-{program}"));
-            let link = legacy.join(format!("{family}-{program}"));
-            std::os::unix::fs::symlink(target, link).unwrap_or_else(|e| panic!("a link to legacy iptables: {e}"));
-        }
-    }
+    let legacy = iptables_of(&ground, "legacy");
     let path = format!("{}:/usr/sbin:/usr/bin", legacy.display());
     let call = ground.call(0, json!({ "backend": "iptables" }), json!([port(8080, 80, "tcp")])).env("PATH", path);
     call.add().success();

@@ -1,10 +1,10 @@
 //! A node with an outside host and pods, connections to fixed ports, and what of the plugin's is on the node.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use podlink_tests::{Call, Namespace, Node, Outside, Pod, conf};
+use podlink_tests::{Call, Namespace, Node, Outside, Pod, conf, need};
 use serde_json::{Value, json};
 
 pub const SUBNETS: [&str; 2] = ["10.1.0.0/24", "fd00:1::/64"];
@@ -15,7 +15,7 @@ pub const SECOND: [&str; 2] = ["10.1.0.3", "fd00:1::3"];
 pub const BACKENDS: [&str; 2] = ["nftables", "iptables"];
 /// How long a packet that must not arrive is waited for.
 pub const BLOCKED: Duration = Duration::from_millis(400);
-pub const ARRIVES: Duration = Duration::from_secs(5);
+pub use podlink_tests::traffic::{LOST as ARRIVES, udp_exchange as exchange};
 
 pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
@@ -25,22 +25,7 @@ pub fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(ip(address), port)
 }
 
-pub fn unspecified(like: IpAddr) -> IpAddr {
-    if like.is_ipv4() { ip("0.0.0.0") } else { ip("::") }
-}
-
-/// Binds a fixed port. The last socket there may still be open in a process that another test is just starting.
-pub fn bound<T>(bind: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
-    let end = Instant::now() + ARRIVES;
-    loop {
-        match bind() {
-            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < end => std::thread::yield_now(),
-            bound => return bound,
-        }
-    }
-}
-
-/// Connects from `client` to `to`, where `server` is to answer at its port `port`: the client as the server saw it.
+/// The client as the server saw it.
 pub fn tcp(
     client: &Namespace,
     to: SocketAddr,
@@ -48,23 +33,10 @@ pub fn tcp(
     port: u16,
     wait: Duration,
 ) -> Result<IpAddr, String> {
-    let text = |e: std::io::Error| format!("TCP to {to}: {e}");
-    let listener = bound(|| server.run(|| TcpListener::bind((unspecified(to.ip()), port)))).map_err(text)?;
-    let mut connection = client.run(|| TcpStream::connect_timeout(&to, wait)).map_err(text)?;
-    // Whoever accepted may be another server.
-    listener.set_nonblocking(true).map_err(text)?;
-    let (mut served, peer) = listener.accept().map_err(text)?;
-    served.set_nonblocking(false).map_err(text)?;
-    served.set_read_timeout(Some(wait)).map_err(text)?;
-    connection.set_read_timeout(Some(wait)).map_err(text)?;
-    connection.write_all(b"hello").map_err(text)?;
-    served.read_exact(&mut [0; 5]).map_err(text)?;
-    served.write_all(b"there").map_err(text)?;
-    connection.read_exact(&mut [0; 5]).map_err(text)?;
-    Ok(peer.ip())
+    client.tcp_published(to, server, port, wait)
 }
 
-/// The same with a datagram and its answer, which must come from where the first was sent.
+/// The same with a datagram and its answer.
 pub fn udp(
     client: &Namespace,
     to: SocketAddr,
@@ -72,27 +44,7 @@ pub fn udp(
     port: u16,
     wait: Duration,
 ) -> Result<IpAddr, String> {
-    let socket = client.run(|| UdpSocket::bind((unspecified(to.ip()), 0))).map_err(|e| e.to_string())?;
-    exchange(&socket, to, server, port, wait)
-}
-
-pub fn exchange(
-    socket: &UdpSocket,
-    to: SocketAddr,
-    server: &Namespace,
-    port: u16,
-    wait: Duration,
-) -> Result<IpAddr, String> {
-    let text = |e: std::io::Error| format!("UDP to {to}: {e}");
-    let receiver = bound(|| server.run(|| UdpSocket::bind((unspecified(to.ip()), port)))).map_err(text)?;
-    receiver.set_read_timeout(Some(wait)).map_err(text)?;
-    socket.set_read_timeout(Some(wait)).map_err(text)?;
-    socket.connect(to).map_err(text)?;
-    socket.send(b"hello").map_err(text)?;
-    let (_, peer) = receiver.recv_from(&mut [0; 16]).map_err(text)?;
-    receiver.send_to(b"there", peer).map_err(text)?;
-    socket.recv(&mut [0; 16]).map_err(text)?;
-    Ok(peer.ip())
+    client.udp_published(to, server, port, wait)
 }
 
 pub fn port(host: u32, container: u32, protocol: &str) -> Value {
@@ -195,4 +147,18 @@ impl Ground {
         self.node.typed(&conf::with(base, keys)).run("GC").success();
         self.owned()
     }
+}
+
+/// A directory in which the plain names are iptables of one make, `nft` or `legacy`.
+pub fn iptables_of(ground: &Ground, make: &str) -> PathBuf {
+    let dir = ground.node.dir().join(make);
+    podlink_tests::files::make_dir(&dir);
+    for family in ["iptables", "ip6tables"] {
+        for program in ["save", "restore"] {
+            let target = need::tool(&format!("{family}-{make}-{program}"));
+            // Made by whoever is first.
+            let _ = std::os::unix::fs::symlink(target, dir.join(format!("{family}-{program}")));
+        }
+    }
+    dir
 }

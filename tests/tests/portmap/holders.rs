@@ -1,7 +1,9 @@
 //! One port, several who want it.
 
+use std::process::Command;
+
 use podlink_tests::outside::NODE;
-use podlink_tests::{BinDir, Call, conf};
+use podlink_tests::{BinDir, Call, conf, need};
 use serde_json::json;
 
 use crate::ground::*;
@@ -181,5 +183,101 @@ fn of_many_who_want_one_port_one_gets_it() {
             calls.iter().for_each(|call| drop(call.del().success()));
             assert_eq!(ground.owned(), [""; 0], "{backend}");
         }
+    }
+}
+
+#[test]
+fn ports_of_the_references_nftables_backend_are_respected() {
+    let ground = Ground::new(&["a", "b"]);
+    // As containernetworking/plugins 1.6 makes them.
+    let ruleset = r#"
+        table ip cni_hostport {
+            chain hostports { tcp dport 8080 dnat to 10.1.0.3:80 comment "pod-b"; }
+            chain hostip_hostports { ip daddr 192.0.2.1 udp dport 53 dnat to 10.1.0.3:53 comment "pod-b"; }
+        }
+        table ip6 cni_hostport { chain hostports { tcp dport 9090 dnat to [fd00:1::3]:80 comment "pod-b"; }; }"#;
+    ground.node.finish(Command::new(need::tool("nft")).args(["-f", "-"]), ruleset.as_bytes()).success();
+    for backend in BACKENDS {
+        let call = |index, port| ground.call(index, json!({ "backend": backend }), json!([port]));
+        for (wanted, refused) in [
+            (port(8080, 80, "tcp"), true),
+            (port_of(NODE[0], 8080, "tcp"), true),
+            (port(9090, 80, "tcp"), true),
+            (port(53, 53, "udp"), true),
+            (port_of(NODE[0], 53, "udp"), true),
+            (port_of(BRIDGE[0], 53, "udp"), false),
+            (port(8080, 80, "udp"), false),
+            (port_of("0.0.0.0", 9090, "tcp"), false),
+        ] {
+            let first = call(0, wanted.clone());
+            if refused {
+                let before = ground.owned();
+                let error = first.add().failure();
+                for word in ["already held", "pod-b", "cni_hostport"] {
+                    assert!(error.text.contains(word), "{backend} {wanted}: {}", error.text);
+                }
+                assert_eq!(ground.owned(), before);
+            } else {
+                first.add().success();
+                first.del().success();
+            }
+            // Its own are no conflict.
+            let own = call(1, wanted);
+            own.add().success();
+            own.check().success();
+            // DEL would remove what the reference left.
+            ground.gc(json!({}), &[]);
+        }
+    }
+}
+
+#[test]
+fn ports_in_chains_of_the_other_make_of_iptables_are_respected_and_removed() {
+    for make in ["legacy", "nft"] {
+        let other = if make == "legacy" { "nft" } else { "legacy" };
+        let ground = Ground::new(&["a", "b"]);
+        let path = |make: &str| format!("{}:/usr/sbin:/usr/bin", iptables_of(&ground, make).display());
+        let keys = |backend: &str| json!({ "backend": backend });
+        let ports = json!([port(8080, 80, "tcp")]);
+        let first = ground.call(0, keys("iptables"), ports.clone()).env("PATH", path(make));
+        first.add().success();
+        let jumps = || ground.node.sh(&[&format!("ip6tables-{make}-save")]).matches("-j CNI-DN-").count();
+        assert_eq!(jumps(), 1);
+        for backend in BACKENDS {
+            let second = ground.call(1, keys(backend), ports.clone()).env("PATH", path(other));
+            let error = second.add().failure();
+            assert!(error.text.contains("already held") && error.text.contains("pod-a"), "{make} {backend}: {error:?}");
+            let free = ground.call(1, keys(backend), json!([port(8081, 80, "tcp")])).env("PATH", path(other));
+            free.add().success();
+            free.del().success();
+        }
+        // The same attachment may move to another backend.
+        ground.call(0, keys("nftables"), ports.clone()).env("PATH", path(other)).add().success();
+        ground.call(0, json!({}), json!([])).env("PATH", path(other)).del().success();
+        assert_eq!(jumps(), 0, "{make}");
+        first.add().success();
+        let gc = json!({ "cniVersion": "1.1.0", "name": "net", "type": "portmap", "cni.dev/valid-attachments": [] });
+        ground.node.typed(&gc).env("PATH", path(other)).run("GC").success();
+        assert_eq!(jumps(), 0, "{make}");
+    }
+}
+
+#[test]
+fn where_nobody_else_maps_ports_one_query_tells() {
+    let ground = Ground::new(&["a"]);
+    // Older tables that are in use, without any chain of a container.
+    for family in ["iptables", "ip6tables"] {
+        for make in ["nft", "legacy"] {
+            ground.node.sh(&[&format!("{family}-{make}"), "-w", "-t", "nat", "-N", "SOMEBODYS"]);
+        }
+    }
+    let call = ground.call(0, json!({}), json!([port(8080, 80, "tcp")]));
+    for verb in ["ADD", "ADD", "DEL"] {
+        let plugin = call.command(verb);
+        let mut strace = Command::new(need::tool("strace"));
+        strace.args(["-f", "-qqq", "-e", "trace=execve,execveat"]).arg(plugin.get_program()).env_clear();
+        strace.envs(plugin.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let traced = ground.node.finish(&mut strace, call.input());
+        assert_eq!((traced.code, traced.stderr.matches("exec").count()), (Some(0), 1), "{verb}: {traced}");
     }
 }

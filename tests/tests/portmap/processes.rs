@@ -135,7 +135,7 @@ fn thirty_pods_at_once() {
             let rules = ground.nft(&["list", "ruleset"]);
             let rules =
                 rules["nftables"].as_array().map_or(0, |all| all.iter().filter(|o| o["rule"].is_object()).count());
-            assert_eq!(rules, 17, "the rules were made once");
+            assert_eq!(rules, 20, "the rules were made once");
         }
         at_once("DEL");
         assert_eq!(ground.owned(), [""; 0], "{backend}");

@@ -67,7 +67,7 @@ impl HtbClass {
         message
     }
 
-    fn parse(packet: &Packet) -> Option<HtbClass> {
+    pub(crate) fn parse(packet: &Packet) -> Option<HtbClass> {
         let (kind, options) = kind_and_options(packet);
         if packet.kind != libc::RTM_NEWTCLASS || kind?.as_str() != "htb" {
             return None;

@@ -173,7 +173,7 @@ fn octets(address: IpAddr) -> Vec<u32> {
     }
 }
 
-fn parse(packet: &Packet) -> Option<Filter> {
+pub(crate) fn parse(packet: &Packet) -> Option<Filter> {
     if packet.kind != libc::RTM_NEWTFILTER {
         return None;
     }

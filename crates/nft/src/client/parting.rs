@@ -24,8 +24,7 @@ pub(super) struct Parting {
 
 /// Puts another reference to `socket` into such a cycle. `None` where that cannot be had: closing then takes its time.
 pub(super) fn leave_to_kernel(socket: RawFd) -> Option<Parting> {
-    let (sender, receiver) =
-        socketpair(AddressFamily::Unix, SockType::Datagram, None, SockFlag::SOCK_CLOEXEC).ok()?;
+    let (sender, receiver) = socketpair(AddressFamily::Unix, SockType::Datagram, None, SockFlag::SOCK_CLOEXEC).ok()?;
     let cycle = [socket, receiver.as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&cycle)];
     sendmsg::<()>(sender.as_raw_fd(), &[IoSlice::new(&[0])], &rights, MsgFlags::MSG_DONTWAIT, None).ok()?;

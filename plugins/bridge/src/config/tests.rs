@@ -78,7 +78,7 @@ fn keys_that_contradict_each_other_are_refused() {
 fn rules() {
     let config = read(json!({"ipMasq": true, "ipMasqBackend": "iptables", "macspoofchk": true})).unwrap();
     assert!(config.masquerade && config.mac_spoof_check);
-    assert_eq!(config.masquerade_backend, Some(MasqueradeBackend::Iptables));
+    assert_eq!(config.masquerade_backend, Some(masquerade::Backend::Iptables));
     assert_eq!(read(json!({"ipMasq": true})).unwrap().masquerade_backend, None);
     refused(json!({"ipMasqBackend": "ipfw"}), &["ipMasqBackend", "ipfw", "nftables", "iptables"]);
 }

@@ -64,7 +64,7 @@ fn allowed_key(port: &str, mac: MacAddr) -> Key {
 
 /// Finds an element or rule that is not as [`add`] makes it.
 pub fn check(nft: &mut Nft, subject: &Subject<'_>) -> Result<(), cni::Error> {
-    let failed = |e: Error| super::failed("macspoofchk", e);
+    let failed = |e: Error| super::spoof_failed(e);
     let port = subject.owner.host_name();
     let keys = [(PORTS, Key::from(&*port)), (ALLOWED, allowed_key(&port, subject.mac))];
     for (set, key) in keys {

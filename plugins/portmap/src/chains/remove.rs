@@ -1,7 +1,8 @@
 //! Removing a container's chains, whoever made them: this plugin or the Go reference.
 
 use cni::Attachment;
-use iptables::{Error, Family, Ruleset, chain_name, may_have_chain, restore, save};
+use iptables::{Error, Family, Make, Programs, Ruleset, chain_name};
+use nft::Nft;
 
 use super::{DNAT, NAT, rules};
 use crate::native::Record;
@@ -17,13 +18,7 @@ const ATTEMPTS: usize = 5;
 pub fn remove(network: &str, container_id: &str) -> Result<Vec<Record>, Error> {
     // The reference made the second before 2018.
     let chains = [chain_name("DN-", network, container_id), chain_name("SN-", network, container_id)];
-    let mut removed = Ok(Vec::new());
-    for family in Family::ALL {
-        if chains.iter().any(|chain| may_have_chain(family, NAT, chain)) {
-            removed = both(removed, remove_chains(family, |_| chains.to_vec()));
-        }
-    }
-    removed
+    remove_where(&chains, |_| chains.to_vec())
 }
 
 /// Removes the chains of `network`'s containers that are not in `valid`; what they mapped.
@@ -42,10 +37,16 @@ pub fn gc(network: &str, valid: &[Attachment]) -> Result<Vec<Record>, Error> {
         dead.dedup();
         dead
     };
+    remove_where(&[DNAT.to_owned()], dead)
+}
+
+/// Removes the chains that `dead` names, in each family and make of iptables that has one of `any`; what they mapped.
+fn remove_where(any: &[String], dead: impl Fn(&Ruleset) -> Vec<String>) -> Result<Vec<Record>, Error> {
+    let mut nft = Nft::open().ok();
     let mut removed = Ok(Vec::new());
-    for family in Family::ALL {
-        if may_have_chain(family, NAT, DNAT) {
-            removed = both(removed, remove_chains(family, dead));
+    for (family, make) in Family::ALL.into_iter().flat_map(|family| Make::ALL.map(|make| (family, make))) {
+        if any.iter().any(|chain| make.has_chain(nft.as_mut(), family, NAT, chain)) {
+            removed = both(removed, remove_chains(Programs::Of(make), family, &dead));
         }
     }
     removed
@@ -58,20 +59,20 @@ fn both(a: Result<Vec<Record>, Error>, b: Result<Vec<Record>, Error>) -> Result<
     Ok(a)
 }
 
-fn remove_chains(family: Family, chains: impl Fn(&Ruleset) -> Vec<String>) -> Result<Vec<Record>, Error> {
+fn remove_chains(
+    programs: Programs,
+    family: Family,
+    chains: &dyn Fn(&Ruleset) -> Vec<String>,
+) -> Result<Vec<Record>, Error> {
     let mut attempt = 1;
     loop {
-        let saved = match save(family, NAT) {
-            // Somebody uses the older tables, but nobody on this node can have made ours.
-            Err(Error::Missing { .. }) => return Ok(Vec::new()),
-            saved => Ruleset::parse(&saved?),
-        };
+        let saved = Ruleset::parse(&programs.save(family, NAT)?);
         let chains = chains(&saved);
         let script: String = chains.iter().map(|chain| saved.removal(NAT, chain, |_| true)).collect();
         if script.is_empty() {
             return Ok(Vec::new());
         }
-        match restore(family, &script) {
+        match programs.restore(family, &script) {
             Ok(()) => return Ok(records(family, &saved, &chains)),
             // Another DEL or GC came first.
             Err(Error::Failed { .. }) if attempt < ATTEMPTS => attempt += 1,

@@ -6,7 +6,7 @@ use pod::drift;
 
 use super::layout::{self, TABLE};
 use super::record::claim_key;
-use super::{Wanted, claims, store};
+use super::{Wanted, claims, gates, store};
 use crate::errors::kernel;
 
 /// Compares the chains, their rules and the attachment's elements with what ADD makes.
@@ -14,7 +14,7 @@ use crate::errors::kernel;
 /// # Errors
 /// The first difference.
 pub fn check(nft: &mut Nft, wanted: &Wanted) -> Result<(), Error> {
-    structure(nft)?;
+    structure(nft, wanted)?;
     for (set, element) in wanted.elements() {
         let found = store::get(nft, set, element.key.clone()).map_err(kernel)?;
         if !found.as_ref().is_some_and(|found| found.is(&element)) {
@@ -44,8 +44,23 @@ pub fn check(nft: &mut Nft, wanted: &Wanted) -> Result<(), Error> {
     Ok(())
 }
 
-fn structure(nft: &mut Nft) -> Result<(), Error> {
-    for (chain, rules) in layout::chains() {
+fn structure(nft: &mut Nft, wanted: &Wanted) -> Result<(), Error> {
+    let mut chains = layout::chains();
+    for gate in wanted.gates() {
+        for (set, elements) in gate.sets {
+            let what = format!("{TABLE} {}", set.name);
+            let found = nft.elements(&TABLE, &set.name);
+            let found = found.or_else(|e| if e.is_not_found() { Ok(Vec::new()) } else { Err(kernel(e)) })?;
+            let mut found: Vec<_> = found.into_iter().map(|element| (element.key, element.interval_end)).collect();
+            found.sort();
+            if found != gates::listed(&elements) {
+                let list = elements.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                return Err(drift(what, list, format_args!("{} other keys", found.len())));
+            }
+        }
+        chains.push((gate.chain, gate.rules));
+    }
+    for (chain, rules) in chains {
         let what = format!("chain {} of nf_tables table {TABLE}", chain.name);
         let found = nft.chain(&TABLE, &chain.name).map_err(kernel)?;
         let found = found.ok_or_else(|| drift(&what, "a chain", "none"))?;

@@ -7,7 +7,7 @@ use nft::{ElementInfo, Error, Nft, Transaction};
 use pod::Owner;
 
 use super::layout::{self, TABLE};
-use super::{Record, store};
+use super::{Record, gates, store};
 
 /// Removes what attachments of `network` have that are not in `valid`; what was removed.
 ///
@@ -51,7 +51,9 @@ pub fn gc(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<Vec<Reco
         }
     }
     match nft.commit(&tx) {
-        Err(error) if !error.is_not_found() => Err(error),
-        _ => failed.map_or(Ok(removed), Err),
+        Err(error) if !error.is_not_found() => return Err(error),
+        _ => failed.map_or(Ok(()), Err)?,
     }
+    let chains = gates::all_chains(nft)?;
+    gates::sweep(nft, &chains).map(|()| removed)
 }

@@ -58,6 +58,14 @@ pub const OWNED: &str = "owned";
 pub const OWNED_DATA: [FieldType; 5] =
     [FieldType::InetProto, FieldType::InetService, FieldType::Ipv6Addr, FieldType::Ipv6Addr, FieldType::IfName];
 
+/// Ports of every address whose connections go by conditions, and the chain of these.
+pub const GATE_ANY: &str = "gate";
+
+/// The same of single addresses.
+pub fn gate_map(v4: bool) -> &'static str {
+    if v4 { "gate4" } else { "gate6" }
+}
+
 /// The key of the map of single addresses.
 pub fn address_key(v4: bool) -> [FieldType; 3] {
     [network(v4).field_type(), FieldType::InetProto, FieldType::InetService]
@@ -71,7 +79,8 @@ pub fn target(v4: bool) -> [FieldType; 2] {
     [network(v4).field_type(), FieldType::InetService]
 }
 
-fn network(v4: bool) -> Network {
+/// The network protocol.
+pub fn network(v4: bool) -> Network {
     if v4 { Network::V4 } else { Network::V6 }
 }
 
@@ -90,6 +99,9 @@ pub fn sets() -> Vec<Set> {
         sets.push(Set::new(all_set(v4), [address]).comment("masqAll"));
     }
     sets.push(Set::new(LOCAL, [FieldType::Ipv4Addr]).comment("reached from 127.0.0.0/8"));
+    let gates = "whose connections go by conditions";
+    sets.push(Set::new(GATE_ANY, CLAIMS_KEY).to_verdicts().comment(gates));
+    sets.extend([true, false].map(|v4| Set::new(gate_map(v4), address_key(v4)).to_verdicts().comment(gates)));
     let claims = Set::new(CLAIMS, CLAIMS_KEY).to_values([FieldType::Mark]);
     sets.push(claims.comment("0: every address has the port, else the number of addresses that have it"));
     let owned = Set::new(OWNED, [FieldType::IfName, FieldType::InetService]).to_values(OWNED_DATA);
@@ -104,7 +116,11 @@ pub fn chains() -> Vec<(Chain, Vec<Rule>)> {
     // A packet to ::1 cannot leave the node, and there is no route_localnet for IPv6: better refused than lost.
     let not_own_v6 = Rule::new().eq(Selector::Ip6Daddr, std::net::Ipv6Addr::LOCALHOST).ret();
 
-    let mut dnat = Vec::new();
+    let mut dnat = vec![Rule::new().verdict_map(&[Selector::NfProto, Selector::L4Proto, Selector::ThDport], GATE_ANY)];
+    for v4 in [true, false] {
+        let one = [Selector::daddr(network(v4)), Selector::L4Proto, Selector::ThDport];
+        dnat.push(Rule::new().verdict_map(&one, gate_map(v4)));
+    }
     for v4 in [true, false] {
         let (network, daddr) = (network(v4), Selector::daddr(network(v4)));
         let one = [daddr, Selector::L4Proto, Selector::ThDport];

@@ -111,9 +111,17 @@ impl Record {
         }
     }
 
-    /// Every key that an element of its pod may have, for whatever reason.
+    /// Where the port is if its connections go by conditions: map and key.
+    pub fn gate_key(&self) -> (&'static str, Key) {
+        match self.host_ip {
+            None => (layout::GATE_ANY, claim_key(self.claim())),
+            Some(_) => (layout::gate_map(self.pod.is_ipv4()), self.port_key().1),
+        }
+    }
+
+    /// Every key that an element of its pod, and its gate, may have, for whatever reason.
     pub fn pod_keys(&self) -> Vec<(&'static str, Key)> {
-        let mut keys = vec![(layout::all_set(self.pod.is_ipv4()), self.pod.into()), itself(self.pod)];
+        let mut keys = vec![self.gate_key(), (layout::all_set(self.pod.is_ipv4()), self.pod.into()), itself(self.pod)];
         if self.pod.is_ipv4() {
             keys.push((layout::LOCAL, self.pod.into()));
         }

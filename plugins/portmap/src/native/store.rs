@@ -8,7 +8,7 @@ use pod::Owner;
 
 use super::layout::{self, TABLE};
 use super::record::entry_key;
-use super::{Record, Wanted, claims};
+use super::{Record, Wanted, claims, gates};
 use crate::mapping::{Mapping, PortMapping};
 
 /// How often others may take the table away while it is used. A kernel that lacks a part of it says the same each time.
@@ -62,7 +62,9 @@ pub fn add(nft: &mut Nft, wanted: &Wanted) -> Result<(), Refused> {
     let mut set_ups = 0;
     for _ in 0..ATTEMPTS {
         let set_up = match &error {
-            Error::Exists(_) | Error::NotFound { missing: Missing::Element, .. } => false,
+            Error::Exists(_) => false,
+            // An element that leads to a chain is itself told to be missing where the chain is.
+            Error::NotFound { missing: Missing::Element, .. } if wanted.gates().is_empty() => false,
             Error::NotFound { .. } if set_ups < SET_UPS => true,
             _ => break,
         };
@@ -99,6 +101,7 @@ pub fn remove(nft: &mut Nft, tag: &str, also: &[Record]) -> Result<Vec<Record>, 
                 records.push(extra.clone());
             }
         }
+        let chains = gates::chains_of(nft, tag, &records)?;
         let tx = match change(nft, tag, &records, None, false) {
             Ok(Some(tx)) => tx,
             Err(Refused::Kernel(error)) => return Err(error),
@@ -106,7 +109,7 @@ pub fn remove(nft: &mut Nft, tag: &str, also: &[Record]) -> Result<Vec<Record>, 
             Ok(None) | Err(Refused::Held(_)) => return Ok(Vec::new()),
         };
         match nft.commit(&tx) {
-            Ok(()) => return Ok(records),
+            Ok(()) => return gates::sweep(nft, &chains).map(|()| records),
             // Another DEL of the same attachment, or one of another address with the same port, came first.
             Err(Error::NotFound { .. } | Error::Exists(_)) if attempts < ATTEMPTS => attempts += 1,
             Err(error) => return Err(error),
@@ -212,6 +215,7 @@ fn change(
     let mut tx = Transaction::new();
     if set_up {
         layout::set_up(&mut tx);
+        wanted.into_iter().flat_map(Wanted::gates).for_each(|gate| gate.set_up(&mut tx));
     }
     for claim in claims {
         claim.write(&mut tx);

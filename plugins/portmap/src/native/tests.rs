@@ -11,7 +11,13 @@ fn wanted(host_ip: Option<&str>, target: &str, masquerade: Masquerade, via: Opti
         target: target.parse().unwrap(),
     };
     let via = [via.map(str::to_owned), via.map(str::to_owned)];
-    let wanted = Wanted { tag: "podlink:net/c1/eth0".to_owned(), mappings: vec![mapping], masquerade, via };
+    let wanted = Wanted {
+        tag: "podlink:net/c1/eth0".to_owned(),
+        mappings: vec![mapping],
+        masquerade,
+        via,
+        conditions: [None, None],
+    };
     let elements = wanted.elements().into_iter();
     elements
         .map(|(set, element)| format!("{set} {}", element.to_string().replace(" comment \"podlink:net/c1/eth0\"", "")))
@@ -53,6 +59,9 @@ fn the_rules_are_these() {
     assert_eq!(
         rules.collect::<Vec<_>>(),
         [
+            "hostports meta nfproto . meta l4proto . th dport vmap @gate",
+            "hostports ip daddr . meta l4proto . th dport vmap @gate4",
+            "hostports ip6 daddr . meta l4proto . th dport vmap @gate6",
             "hostports dnat ip to ip daddr . meta l4proto . th dport map @address4",
             "hostports dnat ip to meta l4proto . th dport map @any4",
             "hostports dnat ip6 to ip6 daddr . meta l4proto . th dport map @address6",

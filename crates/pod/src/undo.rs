@@ -1,24 +1,20 @@
 //! A failed ADD leaves nothing: what it made is taken back when it goes out of scope.
 
-use cni::Delegate;
+use cni::{Delegate, Error};
 use netlink::Netlink;
-use pod::Owner;
-
-use crate::rules;
 
 /// What an ADD has made so far. Dropped without [`Undo::disarm`] (an error, a panic), it removes it again.
 pub struct Undo<'a> {
     host: &'a Netlink,
-    owner: &'a Owner,
     link: Option<String>,
-    rules: bool,
+    rules: Option<Box<dyn FnOnce() -> Result<(), Error> + 'a>>,
     address: Option<&'a Delegate<'a>>,
 }
 
 impl<'a> Undo<'a> {
     /// Nothing made yet.
-    pub fn new(host: &'a Netlink, owner: &'a Owner) -> Undo<'a> {
-        Undo { host, owner, link: None, rules: false, address: None }
+    pub fn new(host: &'a Netlink) -> Undo<'a> {
+        Undo { host, link: None, rules: None, address: None }
     }
 
     /// The veth pair was made; its host end is called `name`.
@@ -26,9 +22,9 @@ impl<'a> Undo<'a> {
         self.link = Some(name.to_owned());
     }
 
-    /// Rules are being made.
-    pub fn rules(&mut self) {
-        self.rules = true;
+    /// Rules are being made, which `remove` removes.
+    pub fn rules(&mut self, remove: impl FnOnce() -> Result<(), Error> + 'a) {
+        self.rules = Some(Box::new(remove));
     }
 
     /// The IPAM plugin reserved addresses.
@@ -39,7 +35,7 @@ impl<'a> Undo<'a> {
     /// The ADD succeeded: all of it stays.
     pub fn disarm(mut self) {
         self.link = None;
-        self.rules = false;
+        self.rules = None;
         self.address = None;
     }
 }
@@ -53,14 +49,10 @@ impl Drop for Undo<'_> {
             cni::note(format_args!("undoing the failed ADD: interface {name}: {e}"));
             return;
         }
-        if self.rules
-            && let Err(e) = rules::remove(self.owner, &[])
-        {
+        if let Some(Err(e)) = self.rules.take().map(|remove| remove()) {
             cni::note(format_args!("undoing the failed ADD: {e}"));
         }
-        if let Some(ipam) = self.address.take()
-            && let Err(e) = ipam.del()
-        {
+        if let Some(Err(e)) = self.address.take().map(Delegate::del) {
             cni::note(format_args!("undoing the failed ADD: the address reservation: {e}"));
         }
     }

@@ -19,10 +19,10 @@ use nft::{
 use nft::{Verdict, priority};
 use pod::{Owner, drift};
 
-use super::Subject;
+use crate::Subject;
 
 /// The table of all networks' masquerading.
-pub const TABLE: Table = Table::new(Family::Inet, "podlink_masq");
+pub(crate) const TABLE: Table = Table::new(Family::Inet, "podlink_masq");
 const POSTROUTING: &str = "postrouting";
 const MAPS: [(&str, FieldType, Selector); 2] =
     [("pods4", FieldType::Ipv4Addr, Selector::IpSaddr), ("pods6", FieldType::Ipv6Addr, Selector::Ip6Saddr)];
@@ -110,10 +110,9 @@ fn map(ip: IpAddr) -> &'static str {
 /// Finds an element, rule or chain that is not as [`add`] makes it.
 pub fn check(nft: &mut Nft, subject: &Subject<'_>) -> Result<(), cni::Error> {
     let missing = |what: String| drift("ipMasq", what, "none, or another one");
-    let failed = |e: Error| super::failed("ipMasq", e);
     for ip in subject.ips {
         let address = ip.address.ip();
-        let found = nft.element(&TABLE, map(address), address).or_else(none_if_missing).map_err(failed)?;
+        let found = nft.element(&TABLE, map(address), address).or_else(none_if_missing).map_err(crate::failed)?;
         if !found.is_some_and(|found| found.is(&element(ip, subject.owner))) {
             return Err(missing(format!("an element {address} in map {} of table {TABLE}", map(address))));
         }
@@ -124,7 +123,7 @@ pub fn check(nft: &mut Nft, subject: &Subject<'_>) -> Result<(), cni::Error> {
 }
 
 fn expect_rules(nft: &mut Nft, chain: &str, expected: &[Rule]) -> Result<(), cni::Error> {
-    let found = nft.rules(&TABLE, chain).map_err(|e| super::failed("ipMasq", e))?;
+    let found = nft.rules(&TABLE, chain).map_err(crate::failed)?;
     for rule in expected {
         if !found.iter().any(|found| found.is(rule, Family::Inet)) {
             let found: Vec<String> = found.iter().map(|found| nft::describe(&found.exprs)).collect();

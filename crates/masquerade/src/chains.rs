@@ -6,7 +6,7 @@ use cni::{Attachment, Error as CniError, IpConfig};
 use iptables::{Error, Family, Line, Ruleset};
 use pod::{Owner, drift};
 
-use super::Subject;
+use crate::Subject;
 
 const TABLE: &str = "nat";
 
@@ -29,7 +29,7 @@ pub fn check(subject: &Subject<'_>) -> Result<(), CniError> {
         if ips.is_empty() {
             continue;
         }
-        let saved = iptables::save(family, TABLE).map_err(|e| super::failed("ipMasq", e))?;
+        let saved = iptables::save(family, TABLE).map_err(crate::failed)?;
         let present: Vec<String> =
             Ruleset::parse(&saved).rules.iter().map(|rule| format!("-A {} {}", rule.chain, rule.spec)).collect();
         for line in lines(subject.owner, &ips, family).1 {

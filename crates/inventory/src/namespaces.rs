@@ -1,0 +1,195 @@
+//! Which network namespaces there are, and what addresses and interfaces they have.
+//!
+//! Found are those of processes (`/proc/<pid>/ns/net`) and those mounted anywhere (`/proc/<pid>/mountinfo`, type nsfs:
+//! `/run/netns`, `/run/docker/netns` and others), in whatever mount namespace. Each is read once, whatever its paths.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use netlink::Namespace;
+use pod::Owner;
+
+use crate::error::Error;
+use crate::evidence::{Carrier, Scan};
+
+/// Device and inode number, which tell namespaces apart (namespaces(7)).
+type Identity = (u64, u64);
+
+/// What all namespaces have.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    addresses: HashMap<IpAddr, Carrier>,
+    /// By own index and the far end's: the pods' ends of veth pairs.
+    ends: HashMap<(u32, u32), Carrier>,
+    read: usize,
+    unread: Vec<String>,
+}
+
+impl Namespaces {
+    /// Reads every namespace that can be reached.
+    ///
+    /// # Errors
+    /// [`Error::Proc`] where they cannot be listed. One that cannot be read only makes the scan incomplete.
+    pub fn read() -> Result<Namespaces, Error> {
+        let mut all = Namespaces::default();
+        let own = identity(Path::new("/proc/thread-self/ns/net")).ok();
+        for (id, path) in paths()? {
+            match all.visit(&path, Some(id) == own) {
+                Ok(()) => all.read += 1,
+                // It ended meanwhile, and what it had with it.
+                Err(netlink::Error::NamespaceGone { .. } | netlink::Error::NotANamespace { .. }) => {}
+                Err(error) => all.unread.push(error.to_string()),
+            }
+        }
+        Ok(all)
+    }
+
+    fn visit(&mut self, path: &Path, is_own: bool) -> Result<(), netlink::Error> {
+        let netlink = Namespace::open(path)?.netlink()?;
+        for link in netlink.links()? {
+            let carrier = || Carrier { namespace: path.to_owned(), ifname: link.name.clone() };
+            // Indices are numbers of a namespace: one with a node's ends in it has the same ones for other pairs.
+            let is_nodes_end = link.alias.as_deref().is_some_and(|alias| Owner::from_alias(alias).is_some());
+            if let Some(peer) = link.peer_index
+                && link.peer_netnsid.is_some()
+                && !is_own
+                && !is_nodes_end
+            {
+                self.ends.entry((link.index, peer)).or_insert_with(carrier);
+            }
+            // A port has no addresses of its own, and the node has hundreds.
+            if link.master.is_some() {
+                continue;
+            }
+            match netlink.addresses(link.index) {
+                Ok(addresses) => {
+                    for address in addresses {
+                        self.addresses.entry(address.network.ip()).or_insert_with(carrier);
+                    }
+                }
+                // It went away meanwhile.
+                Err(netlink::Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A namespace that has the address.
+    pub fn carrier(&self, address: IpAddr) -> Option<&Carrier> {
+        self.addresses.get(&address)
+    }
+
+    /// The pod's end of the node's link with this index and this far end's index. By numbers alone, which another pair of
+    /// another node-like namespace may have, too: it may say that an end is there that is not, never the other way round.
+    pub fn far_end(&self, index: u32, peer: u32) -> Option<&Carrier> {
+        self.ends.get(&(peer, index))
+    }
+
+    /// How far "nowhere" can be trusted.
+    pub fn scan(&self) -> Scan {
+        Scan { read: self.read, complete: self.unread.is_empty() }
+    }
+
+    /// Why namespaces could not be read.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
+    }
+}
+
+/// A path of each namespace.
+fn paths() -> Result<HashMap<Identity, PathBuf>, Error> {
+    let failed = |source| Error::Proc { path: "/proc".into(), source };
+    let mut found = HashMap::new();
+    let mut mount_namespaces = HashSet::new();
+    for entry in fs::read_dir("/proc").map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit) {
+            continue;
+        }
+        let process = entry.path();
+        // A process may end at any moment.
+        if let Ok(identity) = identity(&process.join("ns/net")) {
+            found.entry(identity).or_insert_with(|| process.join("ns/net"));
+        }
+        if let Ok(identity) = identity(&process.join("ns/mnt"))
+            && mount_namespaces.insert(identity)
+        {
+            mounted(&process, &mut found);
+        }
+    }
+    // Paths that people know come before /proc/<pid>.
+    mounted(Path::new("/proc/self"), &mut found);
+    Ok(found)
+}
+
+/// The namespaces that are mounted where a process sees them.
+fn mounted(process: &Path, found: &mut HashMap<Identity, PathBuf>) {
+    let Ok(table) = fs::read(process.join("mountinfo")) else { return };
+    let is_own = process == Path::new("/proc/self");
+    for point in table.split(|byte| *byte == b'\n').filter_map(namespace_mount) {
+        let path = if is_own {
+            point
+        } else {
+            let Ok(below) = point.strip_prefix("/") else { continue };
+            process.join("root").join(below)
+        };
+        if let Ok(identity) = identity(&path) {
+            if is_own {
+                found.insert(identity, path);
+            } else {
+                found.entry(identity).or_insert(path);
+            }
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// The mount point in a line of mountinfo (proc_pid_mountinfo(5)) that mounts a network namespace: field 4 is
+/// `net:[<inode>]`, field 5 the mount point.
+fn namespace_mount(line: &[u8]) -> Option<PathBuf> {
+    let mut fields = line.split(|byte| *byte == b' ').skip(3);
+    fields.next().filter(|root| root.starts_with(b"net:["))?;
+    fields.next().map(|point| PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
+}
+
+/// `\040` and the like, as the kernel writes white space and backslashes.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        let octal = match (first, after) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
+                Some((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'))
+            }
+            _ => None,
+        };
+        out.push(octal.unwrap_or(*first));
+        rest = if octal.is_some() { &after[3..] } else { after };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_mounts_of_network_namespaces() {
+        let table = b"24 1 0:22 / /proc rw - proc proc rw\n\
+            700 24 0:4 net:[4026532281] /run/netns/a rw shared:1 - nsfs nsfs rw\n\
+            701 24 0:4 mnt:[4026532282] /run/snapd/ns/x.mnt rw - nsfs nsfs rw\n\
+            702 24 0:4 net:[4026532283] /run/netns/a\\040b\\134 rw - nsfs nsfs rw\n\n";
+        let found: Vec<_> = table.split(|byte| *byte == b'\n').filter_map(namespace_mount).collect();
+        assert_eq!(found, [PathBuf::from("/run/netns/a"), PathBuf::from("/run/netns/a b\\")]);
+        assert_eq!(unescape(b"\\04"), b"\\04");
+    }
+}

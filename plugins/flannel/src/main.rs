@@ -1,0 +1,5 @@
+//! The `flannel` executable.
+
+fn main() -> std::process::ExitCode {
+    cni::run(&podlink_flannel::Flannel)
+}
