@@ -30,15 +30,27 @@ pub struct Containerd {
 impl Containerd {
     /// Starts containerd with `conflist` as its pod network and the plugins of `bins`, and loads [`image::NAME`].
     pub fn start(node: &Node, bins: &BinDir, conflist: &Value) -> Self {
+        let net_d = node.dir().join("containerd/net.d");
+        make_dir(&net_d);
+        write(&net_d.join("10-podlink.conflist"), &conflist.to_string());
+        Self::launch(node, bins, Path::new(""))
+    }
+
+    /// The same with a template, from which it makes the pod network when it is told the node's pod CIDRs
+    /// ([`Cri::set_pod_cidr`]).
+    pub fn start_with_template(node: &Node, bins: &BinDir, template: &Path) -> Self {
+        Self::launch(node, bins, template)
+    }
+
+    fn launch(node: &Node, bins: &BinDir, template: &Path) -> Self {
         need::real_root();
         bins.require(&["loopback"]);
         need::tool("runc");
         let dir = node.dir().join("containerd");
         let net_d = dir.join("net.d");
         make_dir(&net_d);
-        write(&net_d.join("10-podlink.conflist"), &conflist.to_string());
         let config = dir.join("config.toml");
-        write(&config, &configuration(&dir, bins, &net_d));
+        write(&config, &configuration(&dir, bins, &net_d, template));
 
         let notify = dir.join("notify.sock");
         let ready = UnixDatagram::bind(&notify).unwrap_or_else(|e| panic!("binding {}: {e}", notify.display()));
@@ -103,8 +115,9 @@ fn socket(dir: &Path) -> PathBuf {
     dir.join("containerd.sock")
 }
 
-fn configuration(dir: &Path, bins: &BinDir, net_d: &Path) -> String {
-    let [dir, socket, bins, net_d] = [dir, &socket(dir), bins.path(), net_d].map(|p| p.to_string_lossy().into_owned());
+fn configuration(dir: &Path, bins: &BinDir, net_d: &Path, template: &Path) -> String {
+    let [dir, socket, bins, net_d, template] =
+        [dir, &socket(dir), bins.path(), net_d, template].map(|p| p.to_string_lossy().into_owned());
     let name = image::NAME;
     format!(
         r#"version = 2
@@ -137,6 +150,7 @@ runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{bins}"
 conf_dir = "{net_d}"
+conf_template = "{template}"
 "#
     )
 }

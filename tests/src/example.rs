@@ -59,10 +59,14 @@ impl Example {
 /// has the gateway's addresses. Where the example maps ports, one of the first pod's is reached from outside the node; where
 /// it limits bandwidth, the pod's is limited.
 pub fn works(bins: &BinDir, file: &str, addresses: [&[&str]; 2], gateway: Option<&str>) {
+    works_on(&Node::new(), bins, file, addresses, gateway);
+}
+
+/// The same on a node that the test has prepared.
+pub fn works_on(node: &Node, bins: &BinDir, file: &str, addresses: [&[&str]; 2], gateway: Option<&str>) {
     let example = Example::read(bins, file);
     let conflist = &example.conflist;
-    let node = Node::new();
-    let outside = example.has("portmap").then(|| Outside::of(&node));
+    let outside = example.has("portmap").then(|| Outside::of(node));
     let before = node.link_names();
     let asked = json!({
         "portMappings": [{ "hostPort": PORT, "containerPort": 80, "protocol": "tcp" }],
@@ -71,7 +75,7 @@ pub fn works(bins: &BinDir, file: &str, addresses: [&[&str]; 2], gateway: Option
     let nothing = json!({});
     let pods = ["a", "b"].map(|name| node.pod(name));
     let wired = || pods.iter().zip([&asked, &nothing]);
-    let tool = |verb: &str, pod: &Pod, asked: &Value| example.cnitool(&node, verb, pod, asked).success();
+    let tool = |verb: &str, pod: &Pod, asked: &Value| example.cnitool(node, verb, pod, asked).success();
     for ((pod, asked), addresses) in wired().zip(addresses) {
         let result: Value =
             serde_json::from_str(&tool("add", pod, asked)).unwrap_or_else(|e| panic!("{file}: result: {e}"));

@@ -7,6 +7,7 @@
 pub mod attached;
 pub mod bin_dir;
 pub mod call;
+pub mod cluster;
 pub mod compare;
 pub mod conf;
 pub mod containerd;

@@ -1,8 +1,8 @@
 //! One network namespace, with the mount namespace of the node it belongs to: where processes are started and code is run.
 
 use std::fs::File;
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -47,6 +47,12 @@ impl Namespace {
     pub fn clone_handle(&self) -> Self {
         let net = self.net.try_clone().unwrap_or_else(|e| panic!("duplicating a namespace handle: {e}"));
         Self { net, mounts: Arc::clone(&self.mounts) }
+    }
+
+    /// A path of the network namespace that every process of the machine may open while this handle lives: what `ip link`
+    /// is told of the far end of a veth pair, across nodes.
+    pub fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.net.as_raw_fd()))
     }
 
     /// Runs `body` on a thread of its own inside the namespaces. Panics of `body` come out here.

@@ -1,10 +1,11 @@
-//! Each conflist of conf-examples does what its name says. The VLAN one runs in tests/uml.rs.
+//! Each conflist of conf-examples does what its name says. The VLAN one runs in tests/uml.rs, containerd's templates in
+//! tests/deploy.
 
 use std::collections::BTreeSet;
 
 use podlink_tests::example::Example;
 use podlink_tests::traffic::LOST;
-use podlink_tests::{BinDir, Node, Outside, Pod, example, outside};
+use podlink_tests::{BinDir, Node, Outside, Pod, example, files, outside};
 use serde_json::{Value, json};
 
 #[test]
@@ -16,6 +17,30 @@ fn containerd_default() {
 #[test]
 fn kubenet_style_node_with_a_pod_cidr() {
     example::works(&BinDir::ours(), "20-kubenet.conflist", [&["10.244.1.2/24"], &["10.244.1.3/24"]], Some("cbr0"));
+}
+
+#[test]
+fn point_to_point() {
+    let addresses: [&[&str]; 2] =
+        [&["10.246.1.2/24", "fd00:10:246:1::2/64"], &["10.246.1.3/24", "fd00:10:246:1::3/64"]];
+    example::works(&BinDir::ours(), "21-ptp.conflist", addresses, None);
+}
+
+#[test]
+fn routed_by_one_gateway_as_calico_does_it() {
+    let addresses: [&[&str]; 2] = [&["10.65.0.1/26", "fd00:10:65::1/122"], &["10.65.0.2/26", "fd00:10:65::2/122"]];
+    example::works(&BinDir::ours(), "22-routed.conflist", addresses, None);
+}
+
+#[test]
+fn flannel() {
+    let node = Node::new();
+    let lease = node.outside("/run/flannel/subnet.env");
+    files::make_dir(lease.parent().unwrap());
+    let text = "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+    files::write(&lease, text);
+    let addresses: [&[&str]; 2] = [&["10.244.3.2/24"], &["10.244.3.3/24"]];
+    example::works_on(&node, &BinDir::ours(), "85-flannel.conflist", addresses, Some("cni0"));
 }
 
 #[test]
@@ -81,7 +106,20 @@ fn no_example_is_without_a_test() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     found.sort();
-    let tested =
-        ["10-containerd", "20-kubenet", "30-dual-stack", "40-vlan", "50-layer2", "60-nerdctl", "70-podman", "80-k3s"];
-    assert_eq!(found, tested.map(|name| format!("{name}.conflist")));
+    let tested = [
+        "10-containerd.conflist",
+        "20-kubenet.conflist",
+        "21-ptp.conflist",
+        "22-routed.conflist",
+        "30-dual-stack.conflist",
+        "40-vlan.conflist",
+        "50-layer2.conflist",
+        "60-nerdctl.conflist",
+        "70-podman.conflist",
+        "80-k3s.conflist",
+        "85-flannel.conflist",
+        "containerd-dual-stack.conflist.template",
+        "containerd-podcidr.conflist.template",
+    ];
+    assert_eq!(found, tested);
 }

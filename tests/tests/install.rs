@@ -13,9 +13,8 @@ use podlink_tests::{BinDir, need};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const NAMES: [&str; 10] = [
-    "bandwidth", "bridge", "firewall", "flannel", "host-local", "loopback", "portmap", "ptp", "static", "tuning",
-];
+const NAMES: [&str; 10] =
+    ["bandwidth", "bridge", "firewall", "flannel", "host-local", "loopback", "portmap", "ptp", "static", "tuning"];
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A place for plugins and one for configs, in memory: what is copied there is large in a debug build.

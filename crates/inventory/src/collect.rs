@@ -3,7 +3,7 @@
 //! What is to be removed has been judged twice: once to find it, and once more with the network's addresses locked, so
 //! that no ADD of the same attachment can come in between: it waits for its address until the removal is done.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -13,7 +13,6 @@ use cni::Attachment;
 use netlink::Netlink;
 
 use crate::error::Error;
-use crate::lock;
 use crate::network::{Places, ReadPool};
 use crate::survey::{Held, Survey};
 use crate::verdict::{Judgement, Verdict};
@@ -172,10 +171,10 @@ fn collect_network(
 }
 
 /// The locks of all stores of a network, in the order of their directories.
-pub(crate) fn lock_all(survey: &Survey, network: &str) -> Result<Vec<lock::Held>, Error> {
-    let dirs: BTreeSet<_> =
-        survey.networks.iter().filter(|(of, _)| of.name == network).map(|(of, _)| of.store.dir()).collect();
-    dirs.into_iter().filter_map(|dir| lock::take(dir).transpose()).collect()
+pub(crate) fn lock_all(survey: &Survey, network: &str) -> Result<Vec<ipam::Lock>, Error> {
+    let of_network = survey.networks.iter().map(|(of, _)| of).filter(|of| of.name == network);
+    let stores: BTreeMap<_, _> = of_network.map(|of| (of.store.dir(), &of.store)).collect();
+    Ok(stores.values().filter_map(|store| store.lock().transpose()).collect::<Result<_, _>>()?)
 }
 
 fn identity(dead: &Dead) -> (&Thing, &str, &str) {

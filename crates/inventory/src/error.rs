@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Why the inventory cannot be taken, or nothing be removed. What is missing only in part is a note in the
 /// [`Survey`](crate::Survey).
@@ -20,22 +19,9 @@ pub enum Error {
     /// The node's interfaces cannot be listed.
     #[error("cannot list the node's interfaces: {0}")]
     Links(netlink::Error),
-    /// The lock of a network's addresses cannot be had.
-    #[error("cannot lock {}: {source}", file.display())]
-    Lock {
-        /// The lock file.
-        file: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// Somebody keeps the lock.
-    #[error("{} is still locked after {} s: see who holds it with `fuser -v {}`", file.display(), waited.as_secs(), file.display())]
-    LockTimeout {
-        /// The lock file.
-        file: PathBuf,
-        /// How long it was waited for.
-        waited: Duration,
-    },
+    /// A network's addresses cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] ipam::Error),
     /// There is no such network.
     #[error("there is no network {network:?}: found are {}", list(known))]
     NoNetwork {

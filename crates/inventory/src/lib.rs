@@ -13,7 +13,7 @@
 //! | `verdict.rs` | alive, dead or unknown, with proofs and signs of life |
 //! | `survey.rs` | the whole node, in the order that makes ADDs under way visible |
 //! | `ranges.rs` | how full the networks' ranges are |
-//! | `collect.rs`, `lock.rs` | removing what is dead, checked once more under the network's lock |
+//! | `collect.rs` | removing what is dead, checked once more under the network's lock |
 //! | `by_hand.rs` | releasing what an operator names |
 
 mod by_hand;
@@ -21,7 +21,6 @@ mod collect;
 mod error;
 mod evidence;
 mod links;
-mod lock;
 mod namespaces;
 mod network;
 mod ranges;

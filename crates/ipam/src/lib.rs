@@ -56,6 +56,7 @@ pub use attachment::{Attachment, Holder};
 pub use boot::Boot;
 pub use directory::Reservation;
 pub use error::{Error, LockHolder};
+pub use lock::Lock;
 pub use range::{Bound, Range, RangeError, Role};
 pub use range_set::{RangeSet, RangeSetError, RangeSets};
 pub use release::Collected;

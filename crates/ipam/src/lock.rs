@@ -17,7 +17,7 @@ pub(crate) const LOCK: &str = "lock";
 
 /// The lock, held until dropped (the kernel drops it when the process ends, however it ends).
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     #[allow(dead_code, reason = "closing it is what unlocks")]
     file: File,
 }

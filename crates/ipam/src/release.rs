@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// [`Error::LockTimeout`]; [`Error::Io`] for the first file that could not be removed, after trying the others.
     pub fn release(&self, attachment: &Attachment) -> Result<Vec<IpAddr>, Error> {
-        let Some(_lock) = self.lock_existing()? else { return Ok(Vec::new()) };
+        let Some(_lock) = self.lock()? else { return Ok(Vec::new()) };
         let mut view = View::open(self.dir())?;
         let mut released = Vec::new();
         let mut failure = None;
@@ -51,7 +51,7 @@ impl Store {
     /// When nothing could be looked at: [`Error::LockTimeout`], [`Error::Io`].
     pub fn gc(&self, valid: &[Attachment]) -> Result<Collected, Error> {
         let mut collected = Collected::default();
-        let Some(_lock) = self.lock_existing()? else { return Ok(collected) };
+        let Some(_lock) = self.lock()? else { return Ok(collected) };
         let attachments: HashSet<&Attachment> = valid.iter().collect();
         let containers: HashSet<&str> = valid.iter().map(Attachment::container_id).collect();
         let keep = |reservation: &Reservation| match &reservation.holder {

@@ -157,8 +157,13 @@ impl Store {
         }
     }
 
-    /// Takes the lock of a directory that exists; `None` if there is none, and so nothing to change.
-    pub(crate) fn lock_existing(&self) -> Result<Option<Lock>, Error> {
+    /// Takes the lock of the network's directory, for a look and a change that nothing may come between: while it is held nobody
+    /// reserves or releases there, and every call on this store that changes something waits. `None` if there is no directory,
+    /// and so nothing to change.
+    ///
+    /// # Errors
+    /// [`Error::LockTimeout`]; [`Error::Io`].
+    pub fn lock(&self) -> Result<Option<Lock>, Error> {
         match Lock::acquire(&self.dir, self.lock_deadline) {
             Ok(lock) => Ok(Some(lock)),
             Err(error) if error.is_not_found() => Ok(None),

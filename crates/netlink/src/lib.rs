@@ -11,7 +11,7 @@
 //! | `subscription.rs` | the kernel's events |
 //! | `packet.rs` | raw messages and attributes |
 //! | `link.rs`, `link/` | interfaces: reading, creating, changing, deleting |
-//! | `address.rs`, `route.rs`, `vlan.rs` | addresses, routes, VLANs of bridge ports |
+//! | `address.rs`, `route.rs`, `way.rs`, `vlan.rs` | addresses, routes and which one is taken, VLANs of bridge ports |
 //! | `qdisc.rs`, `qdisc/` | traffic control: queueing disciplines, HTB classes, u32 filters |
 //! | `wait.rs` | waiting for the kernel's own events |
 //! | `sysctl.rs` | what has no netlink message: `/proc/sys/net` |
@@ -31,6 +31,7 @@ mod subscription;
 mod sysctl;
 mod vlan;
 mod wait;
+mod way;
 
 pub use address::{Address, NewAddress};
 pub use client::Netlink;
@@ -45,3 +46,4 @@ pub use qdisc::{Filter, Handle, HtbClass, Qdisc, Rate, Side, SubnetFilter};
 pub use route::{Family, Route};
 pub use sysctl::{Setting, Sysctl};
 pub use vlan::PortVlan;
+pub use way::Way;

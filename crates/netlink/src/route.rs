@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// The length of `struct rtmsg`.
-const HEADER: usize = 12;
+pub(crate) const HEADER: usize = 12;
 /// The length of `struct rtnexthop`.
 const NEXT_HOP: usize = 8;
 /// `RTA_VIA`, `RTNH_F_ONLINK`, `RTAX_*`: linux/rtnetlink.h, not in libc.
-const RTA_VIA: u16 = 18;
+pub(crate) const RTA_VIA: u16 = 18;
 const RTNH_F_ONLINK: u8 = 4;
 const RTAX_MTU: u16 = 2;
 const RTAX_ADVMSS: u16 = 8;

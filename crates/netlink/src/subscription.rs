@@ -1,7 +1,8 @@
 //! Listening for what the kernel does in its own time, on rtnetlink's connection and a tokio `current_thread` runtime.
 
-use std::time::Duration;
+use std::{io, thread, time::Duration};
 
+use futures_channel::oneshot;
 use futures_util::{
     StreamExt,
     future::{Either, select},
@@ -13,7 +14,6 @@ use rtnetlink::{
 };
 use tokio::{
     runtime::{Builder, Runtime},
-    task::{JoinError, JoinHandle},
     time::timeout,
 };
 
@@ -72,28 +72,38 @@ impl Subscription {
         self.runtime.block_on(heard).map_or(Ok(Event::Deadline), event)
     }
 
-    /// Runs `work` on another thread, from now on.
-    pub fn in_background<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        self.runtime.spawn_blocking(work)
-    }
-
     /// The next event, or what the work in the background has ended with, whichever comes first.
-    pub fn next_or<T>(&mut self, work: &mut JoinHandle<T>) -> Either<Result<Event, Error>, T> {
-        match self.runtime.block_on(select(self.events.next(), work)) {
+    pub fn next_or<T>(&mut self, work: &mut Background<T>) -> Either<Result<Event, Error>, Result<T, Error>> {
+        match self.runtime.block_on(select(self.events.next(), &mut work.0)) {
             Either::Left((heard, _)) => Either::Left(event(heard)),
             Either::Right((ended, _)) => Either::Right(outcome(ended)),
         }
     }
 
     /// Waits for the work in the background.
-    pub fn join<T>(&self, work: JoinHandle<T>) -> T {
-        outcome(self.runtime.block_on(work))
+    pub fn join<T>(&self, work: Background<T>) -> Result<T, Error> {
+        outcome(self.runtime.block_on(work.0))
     }
 }
 
-/// What the thread ended with; its panic goes on here.
-fn outcome<T>(ended: Result<T, JoinError>) -> T {
-    ended.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+/// Work on another thread that one can wait for beside events.
+pub(crate) struct Background<T>(oneshot::Receiver<Result<T, Error>>);
+
+impl<T: Send + 'static> Background<T> {
+    /// Begins with it.
+    ///
+    /// # Errors
+    /// When no thread can be started: nothing has been done.
+    pub fn start(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> io::Result<Background<T>> {
+        let (sender, receiver) = oneshot::channel();
+        let work = move || drop(sender.send(work()));
+        thread::Builder::new().name("netlink".to_owned()).spawn(work)?;
+        Ok(Background(receiver))
+    }
+}
+
+fn outcome<T>(ended: Result<Result<T, Error>, oneshot::Canceled>) -> Result<T, Error> {
+    ended.unwrap_or_else(|_| Err(broken(&"work beside the kernel's events", "its thread panicked")))
 }
 
 fn event(heard: Option<NetlinkMessage<Packet>>) -> Result<Event, Error> {

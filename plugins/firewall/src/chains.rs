@@ -62,8 +62,12 @@ fn having(mut nft: Option<&mut nft::Nft>, has: impl Fn(Make, Option<&mut nft::Nf
 /// The file's.
 pub fn lock() -> Result<File, std::io::Error> {
     let file = File::options().create(true).append(true).open(LOCK)?;
-    file.lock()?;
-    Ok(file)
+    loop {
+        match file.lock() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            done => return done.map(|()| file),
+        }
+    }
 }
 
 /// Adds what is missing. The caller holds the [`lock`].

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use netlink::Netlink;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
 
 use crate::mapping::{Mapping, Protocol};
-use crate::route::Routes;
 use crate::wire::{ACK, DUMP, Wire, find, put, put_nested};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8` with `IPCTNL_MSG_CT_GET` and `_DELETE`.
@@ -106,16 +106,10 @@ pub fn flush(stale: &[Stale<'_>]) -> io::Result<usize> {
 
 fn flush_family(v4: bool, stale: &[&Stale<'_>]) -> io::Result<usize> {
     let mut wire = Wire::open(NETLINK_NETFILTER)?;
-    let mut routes = None;
+    let mut host = None;
     let mut is_local = |address: IpAddr| {
-        let routes = match &mut routes {
-            Some(routes) => routes,
-            none => match Routes::open() {
-                Ok(opened) => none.insert(opened),
-                Err(_) => return false,
-            },
-        };
-        routes.to(address).is_ok_and(|way| way.is_some_and(|way| way.local))
+        let host = host.get_or_insert_with(Netlink::new).as_ref();
+        host.is_ok_and(|host| host.way_to(address).is_ok_and(|way| way.is_some_and(|way| way.local)))
     };
     let mut ports: Vec<u16> = stale.iter().map(|stale| stale.host_port()).collect();
     ports.dedup();

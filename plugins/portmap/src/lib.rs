@@ -14,7 +14,6 @@ mod mapping;
 mod native;
 mod reference;
 mod request;
-mod route;
 mod wire;
 
 use cni::{Attachment, AttachmentCall, CniResult, Error, ErrorCode, NetworkCall, Plugin};

@@ -2,14 +2,16 @@
 
 use cni::{Attachment, AttachmentCall, CniResult, Error, ErrorCode};
 use iptables::{Family, Programs};
+use netlink::Netlink;
 use nft::Nft;
+use pod::Explain;
 
 use crate::chains::Chains;
 use crate::config::Config;
 use crate::errors::{self, kernel};
 use crate::mapping::{Mapping, PodAddresses};
 use crate::native::{self, Masquerade, Refused, Wanted};
-use crate::{localnet, owner, reference, route};
+use crate::{localnet, owner, reference};
 
 /// What an ADD asks for.
 pub struct Request<'a> {
@@ -156,11 +158,12 @@ impl<'a> Request<'a> {
 
 /// The node's interfaces to the pod's addresses.
 fn via(addresses: &PodAddresses) -> Result<[Option<String>; 2], Error> {
-    let failed = |e: std::io::Error| Error::new(ErrorCode::INTERNAL, format!("looking for the way to the pod: {e}"));
-    let mut routes = route::Routes::open().map_err(failed)?;
-    let mut to = |address: Option<cni::Cidr>| {
-        let way = address.map(|address| routes.to(address.ip())).transpose().map_err(failed)?.flatten();
-        Ok::<_, Error>(way.and_then(|way| way.on_link))
+    let host = Netlink::new().explain("the node's network namespace")?;
+    let to = |address: Option<cni::Cidr>| {
+        let doing = "the way to the pod";
+        let way = address.map(|address| host.way_to(address.ip())).transpose().explain(doing)?.flatten();
+        let Some(index) = way.and_then(|way| way.on_link) else { return Ok::<_, Error>(None) };
+        Ok(host.link(index).explain(doing)?.map(|link| link.name))
     };
     Ok([to(addresses.v4)?, to(addresses.v6)?])
 }

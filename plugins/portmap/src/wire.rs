@@ -50,7 +50,11 @@ impl Wire {
         message.extend(self.seq.to_ne_bytes());
         message.extend(0u32.to_ne_bytes());
         message.extend(body);
-        self.socket.send(&message, 0)?;
+        while let Err(error) = self.socket.send(&message, 0) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
         let mut buffer = vec![0; BUFFER];
         let mut whole = true;
         loop {

@@ -208,3 +208,45 @@ pub(super) struct ExecSyncResponse {
     #[prost(int32, tag = "3")]
     pub exit_code: i32,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct UpdateRuntimeConfigRequest {
+    #[prost(message, optional, tag = "1")]
+    pub runtime_config: Option<RuntimeConfig>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RuntimeConfig {
+    #[prost(message, optional, tag = "1")]
+    pub network_config: Option<NetworkConfig>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct NetworkConfig {
+    #[prost(string, tag = "1")]
+    pub pod_cidr: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct StatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<RuntimeStatus>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RuntimeStatus {
+    #[prost(message, repeated, tag = "1")]
+    pub conditions: Vec<RuntimeCondition>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RuntimeCondition {
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    #[prost(bool, tag = "2")]
+    pub status: bool,
+    #[prost(string, tag = "3")]
+    pub reason: String,
+    #[prost(string, tag = "4")]
+    pub message: String,
+}

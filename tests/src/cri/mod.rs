@@ -127,6 +127,25 @@ impl Cri {
         self.call::<_, Nothing>("RemovePodSandbox", request).map(|_| ())
     }
 
+    /// Tells the runtime the node's pod CIDRs, separated by ',', as the kubelet does.
+    pub fn set_pod_cidr(&self, pod_cidr: &str) -> Result<(), String> {
+        let network_config = Some(NetworkConfig { pod_cidr: pod_cidr.to_owned() });
+        let request = UpdateRuntimeConfigRequest { runtime_config: Some(RuntimeConfig { network_config }) };
+        self.call::<_, Nothing>("UpdateRuntimeConfig", request).map(|_| ())
+    }
+
+    /// Why the runtime's pod network is not ready; `None` when it is.
+    pub fn network_problem(&self) -> Result<Option<String>, String> {
+        let response: StatusResponse = self.call("Status", Nothing {})?;
+        let mut conditions = response.status.unwrap_or_default().conditions.into_iter();
+        let network = conditions.find(|condition| condition.kind == "NetworkReady");
+        Ok(match network {
+            Some(condition) if condition.status => None,
+            Some(condition) => Some(format!("{}: {}", condition.reason, condition.message)),
+            None => Some("the runtime does not tell".to_owned()),
+        })
+    }
+
     fn call<Q, A>(&self, method: &str, request: Q) -> Result<A, String>
     where
         Q: prost::Message + 'static,

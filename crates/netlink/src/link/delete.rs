@@ -5,7 +5,12 @@ use netlink_packet_route::{RouteNetlinkMessage, link::LinkMessage};
 use nix::libc;
 
 use super::LinkRef;
-use crate::{Error, Netlink, packet::Packet, subscription::Event, wait::RTNLGRP_LINK};
+use crate::{
+    Error, Netlink,
+    packet::Packet,
+    subscription::{Background, Event},
+    wait::RTNLGRP_LINK,
+};
 
 /// `IFLA_IFNAME`.
 const IFNAME: u16 = 3;
@@ -36,7 +41,10 @@ impl Netlink {
         let mut events = self.subscribe(&[RTNLGRP_LINK])?;
         // The kernel does all of it within `send`: on a thread, with a socket of its own.
         let (socket, link) = (Netlink::open(self.home().cloned())?, name.to_owned());
-        let mut deleting = events.in_background(move || socket.delete_link(&*link));
+        let Ok(mut deleting) = Background::start(move || socket.delete_link(&*link)) else {
+            // A node that has no thread left for us: one after the other.
+            return Ok(self.delete_link(name)?.then(then));
+        };
         loop {
             match events.next_or(&mut deleting) {
                 Either::Right(deleted) => return Ok(deleted?.then(then)),

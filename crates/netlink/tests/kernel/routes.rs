@@ -2,7 +2,7 @@
 
 use netlink::{Family, Netlink, NewAddress, Route};
 
-use crate::harness::{pair, wired};
+use crate::harness::{pair, up, wired};
 
 fn addressed(netlink: &Netlink, index: u32) {
     for network in ["10.22.0.5/16", "fd00::5/64"] {
@@ -91,4 +91,22 @@ fn what_is_not_there_is_empty_or_not_found() {
     let (_, eth0) = wired(&pair);
     let error = pair.inside.add_route(&route("0.0.0.0/0", Some("10.9.9.9"), eth0)).unwrap_err().to_string();
     assert!(error.contains("route to 0.0.0.0/0 via 10.9.9.9") && error.contains("kernel:"), "{error}");
+}
+
+#[test]
+fn the_way_to_an_address_is_the_kernels() {
+    let pair = pair();
+    let (_, eth0) = wired(&pair);
+    // What is local in IPv6 is so by way of `lo`.
+    pair.inside.change_link("lo", &up()).unwrap();
+    addressed(&pair.inside, eth0);
+    pair.inside.add_route(&route("192.168.7.0/24", Some("10.22.0.1"), eth0)).unwrap();
+    let way = |to: &str| pair.inside.way_to(to.parse().unwrap()).unwrap().map(|way| (way.local, way.on_link));
+    for own in ["10.22.0.5", "fd00::5"] {
+        assert!(way(own).is_some_and(|(local, _)| local), "{own}");
+    }
+    assert_eq!(way("10.22.0.6"), Some((false, Some(eth0))));
+    assert_eq!(way("fd00::6"), Some((false, Some(eth0))));
+    assert_eq!(way("192.168.7.1"), Some((false, None)), "behind a router");
+    assert_eq!((way("192.0.2.1"), way("2001:db8::1")), (None, None));
 }
