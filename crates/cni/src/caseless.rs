@@ -1,38 +1,31 @@
-//! Keys in any letter case, as Go reads them: a config that works with the reference must mean the same here.
+//! JSON values into types, with keys in any letter case, as Go reads them: a config that works with the reference must mean the
+//! same here. Errors tell where in the value they are.
 
-use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
-use serde_json::{Error, Map, Value};
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Error, Value};
 
 use crate::known::{KnownKeys, child};
 
-/// A JSON value whose objects, read into a struct, match the struct's keys whatever their case. A key in the right case
-/// counts before others.
-pub(crate) struct Caseless {
-    value: Value,
-    trace: Option<Trace>,
+/// The value as a `T`. The objects that are read into a struct match its keys whatever their case; a key in the right case counts
+/// before others.
+///
+/// # Errors
+/// What does not fit, after its place: `inner[0].some: invalid type: ...`.
+pub fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    read_watched(value, None)
 }
 
-/// Where in the whole the value is, and who wants to know which keys it may have.
-#[derive(Clone)]
-struct Trace {
-    place: String,
-    known: KnownKeys,
-}
-
-impl Trace {
-    fn at(&self, place: String) -> Trace {
-        Trace { place, known: self.known.clone() }
-    }
-}
-
-/// The value as a `T`; errors tell where in it they are. `known` learns which keys it may have.
-pub(crate) fn read<T: DeserializeOwned>(
-    value: &Value,
-    known: Option<&KnownKeys>,
-) -> Result<T, serde_path_to_error::Error<Error>> {
-    let trace = known.map(|known| Trace { place: String::new(), known: known.clone() });
-    serde_path_to_error::deserialize(Caseless { value: value.clone(), trace })
+/// The same; `known` learns which keys the value may have.
+pub(crate) fn read_watched<T: DeserializeOwned>(value: &Value, known: Option<&KnownKeys>) -> Result<T, String> {
+    let watch = Watch { known, wrong: RefCell::new(None) };
+    T::deserialize(Caseless { value, place: &Place::Whole, watch: &watch }).map_err(|error| match watch.wrong.take() {
+        Some(place) => format!("{place}: {error}"),
+        None => error.to_string(),
+    })
 }
 
 /// The value of `key` in any case.
@@ -41,40 +34,68 @@ pub(crate) fn get<'a>(fields: &'a Value, key: &str) -> Option<&'a Value> {
     fields.get(key).or_else(|| fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value))
 }
 
-impl IntoDeserializer<'_, Error> for Caseless {
-    type Deserializer = Caseless;
+/// A value, and where in the whole it is.
+struct Caseless<'de, 'p> {
+    value: &'de Value,
+    place: &'p Place<'p>,
+    watch: &'p Watch<'p>,
+}
 
-    fn into_deserializer(self) -> Caseless {
-        self
+enum Place<'p> {
+    Whole,
+    Key(&'p Place<'p>, &'p str),
+    Item(&'p Place<'p>, usize),
+}
+
+/// What is found out on the way.
+struct Watch<'p> {
+    known: Option<&'p KnownKeys>,
+    /// Where the first error was.
+    wrong: RefCell<Option<String>>,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Whole => Ok(()),
+            Place::Key(object, key) => f.write_str(&child(&object.to_string(), key)),
+            Place::Item(list, index) => write!(f, "{list}[{index}]"),
+        }
     }
 }
 
-impl Caseless {
-    fn visit_map<'de, V: Visitor<'de>>(
-        fields: Map<String, Value>,
-        trace: Option<Trace>,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        let field = |(key, value): (String, Value)| {
-            let trace = trace.as_ref().map(|trace| trace.at(child(&trace.place, &key)));
-            (key, Caseless { value, trace })
-        };
-        visitor.visit_map(MapDeserializer::new(fields.into_iter().map(field)))
+impl Watch<'_> {
+    /// Reads a part of the whole.
+    fn part<'de, S: DeserializeSeed<'de>>(
+        &self,
+        seed: S,
+        value: &'de Value,
+        place: &Place<'_>,
+    ) -> Result<S::Value, Error> {
+        seed.deserialize(Caseless { value, place, watch: self }).inspect_err(|_| {
+            // Errors come up from the innermost place.
+            self.wrong.borrow_mut().get_or_insert_with(|| place.to_string());
+        })
     }
 }
 
-impl<'de> Deserializer<'de> for Caseless {
+impl<'de> Deserializer<'de> for Caseless<'de, '_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.value {
-            Value::Object(fields) => Caseless::visit_map(fields, self.trace, visitor),
+        let Caseless { value, place, watch } = self;
+        match value {
+            Value::Object(fields) => {
+                let rest: Vec<_> = fields.iter().map(|(key, value)| (key.as_str(), value)).collect();
+                visitor.visit_map(Fields { rest: rest.into_iter(), next: None, place, watch })
+            }
             Value::Array(items) => {
-                let item = |(i, value): (usize, Value)| {
-                    let trace = self.trace.as_ref().map(|trace| trace.at(format!("{}[{i}]", trace.place)));
-                    Caseless { value, trace }
-                };
-                visitor.visit_seq(SeqDeserializer::new(items.into_iter().enumerate().map(item)))
+                let mut items = Items { rest: items.iter().enumerate(), place, watch };
+                let read = visitor.visit_seq(&mut items)?;
+                match items.rest.next() {
+                    None => Ok(read),
+                    Some((index, _)) => Err(Error::invalid_length(index + 1, &"fewer items")),
+                }
             }
             other => other.deserialize_any(visitor),
         }
@@ -86,19 +107,24 @@ impl<'de> Deserializer<'de> for Caseless {
         keys: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let Value::Object(mut fields) = self.value else { return self.deserialize_any(visitor) };
-        if let Some(trace) = &self.trace {
-            trace.known.add(&trace.place, keys);
+        let Caseless { value: Value::Object(fields), place, watch } = self else {
+            return self.deserialize_any(visitor);
+        };
+        if let Some(known) = watch.known {
+            known.add(&place.to_string(), keys);
         }
-        let others: Vec<String> = fields.keys().filter(|key| !keys.contains(&key.as_str())).cloned().collect();
-        for other in others {
-            if let Some(key) = keys.iter().find(|key| key.eq_ignore_ascii_case(&other))
-                && let Some(value) = fields.shift_remove(&other)
-            {
-                fields.entry(*key).or_insert(value);
+        let mut named: Vec<(&str, &Value)> = Vec::with_capacity(fields.len());
+        for (name, value) in fields {
+            match keys.iter().find(|key| key.eq_ignore_ascii_case(name)) {
+                Some(key) if key != name => {
+                    if !fields.contains_key(*key) && named.iter().all(|(other, _)| other != key) {
+                        named.push((key, value));
+                    }
+                }
+                _ => named.push((name, value)),
             }
         }
-        Caseless::visit_map(fields, self.trace, visitor)
+        visitor.visit_map(Fields { rest: named.into_iter(), next: None, place, watch })
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -124,6 +150,50 @@ impl<'de> Deserializer<'de> for Caseless {
     }
 }
 
+struct Fields<'de, 'p> {
+    rest: std::vec::IntoIter<(&'de str, &'de Value)>,
+    next: Option<(&'de str, &'de Value)>,
+    place: &'p Place<'p>,
+    watch: &'p Watch<'p>,
+}
+
+impl<'de> MapAccess<'de> for Fields<'de, '_> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+        self.next = self.rest.next();
+        self.next.map(|(key, _)| seed.deserialize(BorrowedStrDeserializer::new(key))).transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let (key, value) = self.next.take().ok_or_else(|| Error::custom("a value without a key"))?;
+        self.watch.part(seed, value, &Place::Key(self.place, key))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
+struct Items<'de, 'p> {
+    rest: std::iter::Enumerate<std::slice::Iter<'de, Value>>,
+    place: &'p Place<'p>,
+    watch: &'p Watch<'p>,
+}
+
+impl<'de> SeqAccess<'de> for &mut Items<'de, '_> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        let Some((index, value)) = self.rest.next() else { return Ok(None) };
+        self.watch.part(seed, value, &Place::Item(self.place, index)).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -144,13 +214,22 @@ mod tests {
         let value = json!({"DATADIR": "a", "Inner": [{"datadir": "b", "dataDir": "c"}], "SOME": 5, "other": {}});
         let inner = Keys { data_dir: "c".to_owned(), ..Keys::default() };
         let expected = Keys { data_dir: "a".to_owned(), inner: vec![inner], some: Some(5) };
-        assert_eq!(read::<Keys>(&value, None).unwrap(), expected);
+        assert_eq!(read::<Keys>(&value).unwrap(), expected);
         assert_eq!(get(&value, "Some"), Some(&json!(5)));
     }
 
     #[test]
     fn errors_tell_where() {
-        let error = read::<Keys>(&json!({"inner": [{"SOME": "x"}]}), None).unwrap_err();
-        assert_eq!(error.path().to_string(), "inner[0].some");
+        let error = |value| read::<Keys>(&value).unwrap_err();
+        let text = error(json!({"inner": [{}, {"SOME": "x"}]}));
+        assert_eq!(text, "inner[1].some: invalid type: string \"x\", expected u8");
+        let text = error(json!({"dataDir": 1}));
+        assert_eq!(text, "dataDir: invalid type: integer `1`, expected a string");
+        assert_eq!(error(json!(5)), "invalid type: integer `5`, expected struct Keys");
+        // What a type makes of a text is wrong where the text is.
+        let text = read::<Vec<crate::Cidr>>(&json!(["10.0.0.0/8", "x"])).unwrap_err();
+        assert!(text.starts_with("[1]: "), "{text}");
+        let text = read::<[u8; 1]>(&json!([1, 2])).unwrap_err();
+        assert!(text.contains("invalid length 2"), "{text}");
     }
 }

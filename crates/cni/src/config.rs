@@ -99,7 +99,7 @@ impl NetConf {
     /// # Errors
     /// Code 7 that names the key and what is wrong with its value.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        caseless::read(&self.fields, self.known.as_ref()).map_err(|e| {
+        caseless::read_watched(&self.fields, self.known.as_ref()).map_err(|e| {
             Error::new(ErrorCode::INVALID_CONFIG, format!("failed to load netconf of network {:?}: {e}", self.name))
         })
     }

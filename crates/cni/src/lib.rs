@@ -54,6 +54,7 @@ mod version;
 
 pub use args::CniArgs;
 pub use call::{AttachmentCall, NetworkCall, Verb};
+pub use caseless::read as read_json;
 pub use cidr::Cidr;
 pub use config::{Attachment, NetConf};
 pub use delegate::{Delegate, StartedAdd};

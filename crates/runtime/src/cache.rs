@@ -117,8 +117,7 @@ impl Cache {
         let value: Value =
             serde_json::from_slice(&bytes).map_err(|e| Error::damaged(&path, format!("it is no valid JSON: {e}")))?;
         let result = if value.get("kind").and_then(Value::as_str) == Some(KIND) {
-            let info: Info =
-                serde_path_to_error::deserialize(value).map_err(|e| Error::damaged(&path, e.to_string()))?;
+            let info: Info = cni::read_json(&value).map_err(|e| Error::damaged(&path, e))?;
             let owner = Attachment { container_id: info.container_id, ifname: info.if_name };
             if (info.network_name.as_str(), &owner) != (network, attachment) {
                 return Err(Error::CacheTaken { path, network: info.network_name, attachment: owner });

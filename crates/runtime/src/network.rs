@@ -103,7 +103,7 @@ impl Draft {
     /// Reads what a list says itself; `origin` names it in errors.
     pub(crate) fn read(origin: String, value: Value) -> Result<Draft, Error> {
         let invalid = |reason: String| Error::InvalidList { origin: origin.clone(), reason };
-        let mut keys: Keys = serde_path_to_error::deserialize(value).map_err(|e| invalid(e.to_string()))?;
+        let mut keys: Keys = cni::read_json(&value).map_err(&invalid)?;
         if !cni::validate::is_identifier(&keys.name) {
             let rule = "is not an alphanumeric followed by alphanumerics, '_', '.' or '-'";
             return Err(Error::InvalidName { what: "network name", value: keys.name, rule });

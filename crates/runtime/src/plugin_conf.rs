@@ -23,7 +23,7 @@ impl PluginConf {
             plugin_type: Option<String>,
             capabilities: Option<BTreeMap<String, bool>>,
         }
-        let known: Known = serde_path_to_error::deserialize(&value).map_err(|e| e.to_string())?;
+        let known: Known = cni::read_json(&value)?;
         let plugin_type = known.plugin_type.unwrap_or_default();
         if plugin_type.is_empty() {
             return Err("missing 'type'".to_owned());

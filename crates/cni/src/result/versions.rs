@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{CniResult, Dns, IpConfig, Route};
+use crate::caseless;
 use crate::cidr::Cidr;
 use crate::error::{Error, ErrorCode};
 use crate::json;
@@ -52,10 +53,8 @@ impl CniResult {
         };
         let value = json::without_nulls(value);
         let read = match version {
-            SpecVersion::V0_1_0 | SpecVersion::V0_2_0 => {
-                serde_path_to_error::deserialize::<_, Legacy>(&value).map(CniResult::from)
-            }
-            _ => serde_path_to_error::deserialize(&value),
+            SpecVersion::V0_1_0 | SpecVersion::V0_2_0 => caseless::read::<Legacy>(&value).map(CniResult::from),
+            _ => caseless::read(&value),
         };
         read.map_err(|e| Error::new(ErrorCode::DECODE, format!("not a CNI {version} result: {e}")))
     }
