@@ -1,6 +1,5 @@
 //! Delegation: running the IPAM plugin, or another interface plugin, that a config names, as the specification's section 4 says.
 
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -160,12 +159,7 @@ impl<'a> Delegate<'a> {
     /// ADD by a part of this program. The result is what would have come over a pipe in the config's version.
     fn add_in_process(&self, part: &dyn Plugin) -> Result<CniResult, ProgramFailure> {
         let (call, version) = (self.attachment_call(), self.call.config.cni_version);
-        let added = std::panic::catch_unwind(AssertUnwindSafe(|| part.add(&call))).unwrap_or_else(|panic| {
-            // What it has done is unknown, as with a process that died.
-            let _ = part.del(&call);
-            std::panic::resume_unwind(panic)
-        });
-        let result = added.map_err(ProgramFailure::Refused)?;
+        let result = part.add(&call).map_err(ProgramFailure::Refused)?;
         CniResult::from_value(&result.to_value(version), version).map_err(ProgramFailure::Refused)
     }
 

@@ -3,7 +3,7 @@
 use cni::{Delegate, Error};
 use netlink::Netlink;
 
-/// What an ADD has made so far. Dropped without [`Undo::disarm`] (an error, a panic), it removes it again.
+/// What an ADD has made so far. Dropped without [`Undo::disarm`] (on an error), it removes it again.
 pub struct Undo<'a> {
     host: &'a Netlink,
     link: Option<String>,

@@ -2,7 +2,7 @@
 
 use netlink::{Handle, Netlink};
 
-/// What an ADD has made so far. Dropped without [`Undo::disarm`] (an error, a panic), it removes it again.
+/// What an ADD has made so far. Dropped without [`Undo::disarm`] (on an error), it removes it again.
 pub struct Undo<'a> {
     host: &'a Netlink,
     end: u32,

@@ -56,7 +56,8 @@ impl Config {
     /// # Errors
     /// Code 7; the message names the key.
     pub(crate) fn read(call: &NetworkCall) -> Result<Config, Error> {
-        let config = Config::read_for_removal(call)?;
+        let Keys { subnet_file, data_dir, delegate, ipam, runtime_config } = call.config.read()?;
+        let config = Config { subnet_file, data_dir, delegate, ipam, runtime_config };
         let invalid =
             |msg: String| Error::new(ErrorCode::INVALID_CONFIG, format!("network {:?}: {msg}", call.config.name));
         for key in ["name", "ipam"] {
@@ -79,13 +80,34 @@ impl Config {
         Ok(config)
     }
 
-    /// The same for DEL and GC, which must work with a config that has become invalid since the ADD.
+    /// The same for DEL and GC, which must work with a config that has become invalid since the ADD: what cannot be read is as
+    /// if it were not there.
     ///
     /// # Errors
-    /// Code 7 where not even the files can be found.
+    /// Code 7 for a `dataDir` that is no text.
     pub(crate) fn read_for_removal(call: &NetworkCall) -> Result<Config, Error> {
-        let Keys { subnet_file, data_dir, delegate, ipam, runtime_config } = call.config.read()?;
-        Ok(Config { subnet_file, data_dir, delegate, ipam, runtime_config })
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Only {
+            data_dir: PathBuf,
+            delegate: Value,
+            ipam: Value,
+        }
+        impl Default for Only {
+            fn default() -> Only {
+                Only { data_dir: Keys::default().data_dir, delegate: Value::Null, ipam: Value::Null }
+            }
+        }
+        let Only { data_dir, delegate, ipam } = call.config.read()?;
+        let object = |value| match value {
+            Value::Object(object) => object,
+            _ => Object::new(),
+        };
+        let mut delegate = object(delegate);
+        delegate.retain(|key, value| key != "type" || value.is_string());
+        let mut ipam = object(ipam);
+        ipam.retain(|key, value| !matches!(key.as_str(), "type" | "dataDir") || value.is_string());
+        Ok(Config { subnet_file: PathBuf::new(), data_dir, delegate, ipam, runtime_config: None })
     }
 
     /// The type of the delegated plugin.

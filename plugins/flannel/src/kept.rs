@@ -89,7 +89,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// A config that was written for an ADD. Dropped (an error, a panic), what was there before is there again: an earlier ADD
+/// A config that was written for an ADD. Dropped (on an error), what was there before is there again: an earlier ADD
 /// of the same attachment may be in force.
 #[derive(Debug)]
 pub(crate) struct Guard<'a> {
