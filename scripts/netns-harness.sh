@@ -7,6 +7,7 @@ usage() {
 usage: scripts/netns-harness.sh COMMAND
 
   demo [CONFLIST]    wire two pods through a conflist of conf-examples, show who is connected to what, ping, clean up
+  cluster            Kubernetes over our pods, on three nodes that are namespaces: a line for each scenario (docs/README.md explains them)
   test               everything that CI runs: format, lints, unit tests, end-to-end tests with real runtimes
   up POD             make a pod on a node of its own (the node comes with its first pod)
   exec POD CMD...    run a command in the pod; `exec node CMD...` runs it on the node
@@ -201,13 +202,41 @@ run_in() {
   if [ "$name" = node ]; then on_node "$@"; else on_node ip netns exec "$name" "$@"; fi
 }
 
+# ---- cluster ----
+
+run_cluster() {
+  need_cargo
+  need cc gcc ip iproute2 ping iputils-ping nsenter util-linux kmod kmod busybox busybox-static nft nftables iptables-restore iptables \
+    curl curl openssl openssl dnsmasq dnsmasq-base nginx nginx-light /usr/lib/cni/bridge containernetworking-plugins
+  # As kubeadm asks for; without it the test says so.
+  [ -e /proc/sys/net/bridge ] || modprobe br_netfilter 2>/dev/null || true
+  cd "$root"
+  [ -n "${PODLINK_BIN_DIR:-}" ] || { echo "building the plugins and cnitool ..."; cargo build --workspace --exclude podlink-tests --bins --quiet; }
+  echo "building the scenarios ..."
+  cargo test -p podlink-tests --test cluster --no-run --quiet
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  local status=0 user=()
+  [ "$(id -u)" = 0 ] || user=(unshare -Urnm)
+  "${user[@]}" cargo test -p podlink-tests --test cluster 2>&1 | tee "$log" | awk '
+    /^test .* \.\.\. (ok|FAILED)$/ {
+      sentence = $2
+      gsub("::", ": ", sentence)
+      gsub("_", " ", sentence)
+      printf "%-7s %s\n", $NF, sentence
+      fflush()
+    }' || status=$?
+  [ "$status" = 0 ] || { cat "$log"; return 1; }
+  sed -n 's/^test result: ok. \([0-9]* passed\).*finished in \(.*\)$/\1 in \2/p' "$log"
+}
+
 # ---- test ----
 
 run_tests() {
   local skips=()
   need_cargo
   need cc gcc ip iproute2 ping iputils-ping nsenter util-linux kmod kmod busybox busybox-static tcpdump tcpdump strace strace \
-    nft nftables iptables-restore iptables dbus-daemon dbus-daemon linux.uml user-mode-linux containerd containerd runc runc podman podman conmon conmon curl curl /usr/lib/cni/bridge containernetworking-plugins
+    nft nftables iptables-restore iptables dbus-daemon dbus-daemon linux.uml user-mode-linux containerd containerd runc runc podman podman conmon conmon curl curl openssl openssl dnsmasq dnsmasq-base nginx nginx-light /usr/lib/cni/bridge containernetworking-plugins
   cd "$root"
   cargo fmt --all --check
   cargo clippy --workspace --all-targets --quiet -- -D warnings
@@ -234,6 +263,7 @@ run_tests() {
 case ${1:-} in
   demo) demo "${2:-$example}" ;;
   --inside-demo) inside_demo "$2" ;;
+  cluster) run_cluster ;;
   test) run_tests ;;
   up | down) [ $# = 2 ] || { usage >&2; exit 2; }; "$1" "$2" ;;
   exec) [ $# -ge 3 ] || { usage >&2; exit 2; }; run_in "${@:2}" ;;

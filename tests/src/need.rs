@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// Every outside program the tests start, and the Debian package that brings it.
 pub const TOOLS: &[(&str, &str)] = &[
+    ("bash", "bash"),
     ("bridge", "iproute2"),
     ("busybox", "busybox-static"),
     ("conmon", "conmon"),

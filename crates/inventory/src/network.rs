@@ -55,7 +55,7 @@ pub struct Network {
 impl Network {
     /// Whether each of its pods has a veth pair that podlink names by its owner.
     pub fn has_named_pairs(&self) -> bool {
-        self.plugin.as_deref() == Some("bridge")
+        matches!(self.plugin.as_deref(), Some("bridge" | "ptp"))
     }
 }
 
@@ -229,6 +229,6 @@ mod tests {
         let text: Vec<_> = found.iter().map(|one| format!("{} {:?}", one.name, one.plugin)).collect();
         assert_eq!(text, [r#"a Some("bridge")"#, r#"b Some("ptp")"#, "orphan None"]);
         assert!(problems.iter().any(|problem| problem.contains("30-broken.conflist")), "{problems:?}");
-        assert!(found[0].has_named_pairs() && !found[1].has_named_pairs() && !found[2].has_named_pairs());
+        assert!(found[0].has_named_pairs() && found[1].has_named_pairs() && !found[2].has_named_pairs());
     }
 }

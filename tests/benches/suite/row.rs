@@ -60,7 +60,7 @@ impl Row {
 
     /// `bridge plain ADD`: how limits.json names it.
     pub fn key(&self) -> String {
-        format!("{} {}", self.case, self.verb)
+        format!("{} {}", self.case, self.verb).trim_end().to_owned()
     }
 
     pub fn add(&mut self, side: Side, sample: f64) {

@@ -25,7 +25,9 @@ pub fn command(node: &Node, mut command: Command, stdin: &[u8]) -> Result<(Durat
         let output = child.wait_with_output().map_err(said)?;
         let taken = start.elapsed();
         if !output.status.success() {
-            return Err([output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat());
+            return Err([output.stdout, output.stderr]
+                .map(|text| String::from_utf8_lossy(&text).into_owned())
+                .concat());
         }
         written.map_err(said)?;
         Ok((taken, output.stdout))

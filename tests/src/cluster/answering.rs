@@ -85,7 +85,8 @@ fn answer(name: &str, peer: SocketAddr, head: &[String]) -> String {
     };
     let path = head.first().and_then(|request| request.split(' ').nth(1));
     let peer = peer.ip().to_canonical();
-    json!({ "name": name, "peer": peer, "path": path, "host": header("host"), "for": header("x-forwarded-for") }).to_string()
+    json!({ "name": name, "peer": peer, "path": path, "host": header("host"), "for": header("x-forwarded-for") })
+        .to_string()
 }
 
 /// What a server said.
@@ -108,18 +109,23 @@ impl Answer {
         let value: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("not an answer: {e}: {text:?}"));
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         let peer = text("peer").and_then(|peer| peer.parse().ok()).unwrap_or_else(|| panic!("no peer in {value}"));
-        Self { name: text("name").unwrap_or_default(), peer, path: text("path").unwrap_or_default(), forwarded_for: text("for") }
+        Self {
+            name: text("name").unwrap_or_default(),
+            peer,
+            path: text("path").unwrap_or_default(),
+            forwarded_for: text("for"),
+        }
     }
 }
 
 impl Namespace {
     /// Asks the server at `to` over a new TCP connection.
-    pub fn ask(&self, to: SocketAddr) -> Result<Answer, String> {
+    pub fn who(&self, to: SocketAddr) -> Result<Answer, String> {
         self.http(to, "/").map(|body| Answer::read(&body))
     }
 
     /// Asks the server at `to` with a datagram from a new port.
-    pub fn ask_udp(&self, to: SocketAddr) -> Result<Answer, String> {
+    pub fn who_udp(&self, to: SocketAddr) -> Result<Answer, String> {
         let step = |what: &str, e: Error| format!("UDP to {to}: {what}: {e}");
         let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = self.run(|| UdpSocket::bind((any, 0))).map_err(|e| step("bind", e))?;

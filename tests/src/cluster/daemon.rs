@@ -1,10 +1,10 @@
 //! A server program in a pod's namespace, in the foreground, until it is dropped.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Instant;
-use std::path::{Path, PathBuf};
 
 use crate::{Namespace, need, process};
 

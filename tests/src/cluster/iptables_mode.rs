@@ -38,6 +38,7 @@ pub(super) fn rules(family: usize, node: usize, services: &[Service]) -> String 
     for chain in ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD"] {
         filter.chain(chain);
     }
+    filter.rule("KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP");
     filter.rule(&format!("KUBE-FORWARD -m mark --mark {MASQUERADE}/{MASQUERADE} -j ACCEPT"));
     filter.rule("KUBE-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
     nat.rule(&format!("KUBE-POSTROUTING -m mark ! --mark {MASQUERADE}/{MASQUERADE} -j RETURN"));

@@ -25,13 +25,17 @@ pub struct Member {
 
 impl Member {
     pub(super) fn new(number: usize, plan: &Plan) -> Self {
-        let member = Self { number, node: Node::new(), bins: BinDir::ours() };
+        let member = Self { number, node: Node::new(), bins: plan.bins.clone() };
         for setting in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
             member.sh(&["sysctl", "-q", "-w", setting]);
         }
+        assert!(
+            !plan.br_netfilter || std::path::Path::new("/proc/sys/net/bridge").exists(),
+            "this kernel's netfilter sees no bridged packets, which Services of pods on one bridge need: modprobe br_netfilter"
+        );
         for family in ["ip", "ip6"] {
             let setting = format!("net.bridge.bridge-nf-call-{family}tables={}", u8::from(plan.br_netfilter));
-            member.sh(&["sysctl", "-q", "-w", &setting]);
+            member.sh(&["sysctl", "-qe", "-w", &setting]);
         }
         member.masquerade();
         let bridge = json!({
@@ -70,12 +74,20 @@ impl Member {
     /// A new pod, wired by the node's conflist.
     #[track_caller]
     pub fn wire(&self, name: &str) -> WiredPod {
+        self.wire_with(name, &json!({}))
+    }
+
+    /// The same, with capability arguments such as `portMappings` for the plugins that declare them.
+    #[track_caller]
+    pub fn wire_with(&self, name: &str, asked: &Value) -> WiredPod {
         let pod = self.node.pod(name);
-        let printed = self.cnitool("add", &pod).success();
-        let result: Value = serde_json::from_str(&printed).unwrap_or_else(|e| panic!("cnitool's result: {e}: {printed}"));
+        let printed = self.cnitool("add", &pod, asked).success();
+        let result: Value =
+            serde_json::from_str(&printed).unwrap_or_else(|e| panic!("cnitool's result: {e}: {printed}"));
         pod.sh(&["ip", "link", "set", "lo", "up"]);
         let address = |index: usize| -> IpAddr {
-            let text = result["ips"][index]["address"].as_str().and_then(|net| net.split('/').next()).unwrap_or_default();
+            let text =
+                result["ips"][index]["address"].as_str().and_then(|net| net.split('/').next()).unwrap_or_default();
             text.parse().unwrap_or_else(|e| panic!("address {index} of pod {name}: {e}: {result}"))
         };
         WiredPod { name: name.to_owned(), addresses: [address(0), address(1)], result, pod }
@@ -84,7 +96,7 @@ impl Member {
     /// Takes the pod off the network and away.
     #[track_caller]
     pub fn unwire(&self, pod: WiredPod) {
-        self.cnitool("del", &pod.pod).success();
+        self.cnitool("del", &pod.pod, &json!({})).success();
     }
 
     /// Loads rules of iptables of one family, beside those that are there.
@@ -101,9 +113,10 @@ impl Member {
         assert!(finished.code == Some(0), "{finished}\nrules:\n{rules}");
     }
 
-    fn cnitool(&self, verb: &str, pod: &Pod) -> Finished {
-        let mut command = Command::new(self.bins.plugin("cnitool"));
+    fn cnitool(&self, verb: &str, pod: &Pod, asked: &Value) -> Finished {
+        let mut command = Command::new(BinDir::ours().plugin("cnitool"));
         command.env("NETCONFPATH", self.node.dir().join("net.d")).env("CNI_PATH", self.bins.path());
+        command.env("CAP_ARGS", asked.to_string());
         self.node.finish(command.args([verb, NETWORK]).arg(&pod.id().netns), b"")
     }
 

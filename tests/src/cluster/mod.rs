@@ -10,6 +10,7 @@ pub mod joined;
 pub mod member;
 pub mod nftables_mode;
 pub mod proxy;
+pub mod resolver;
 pub mod service;
 
 use std::net::{IpAddr, SocketAddr};
@@ -21,9 +22,10 @@ pub use daemon::Daemon;
 pub use joined::Joined;
 pub use member::{Member, WiredPod};
 pub use proxy::Mode;
+pub use resolver::Resolver;
 pub use service::{Endpoint, Service};
 
-use crate::{Namespace, Node, Pod};
+use crate::{BinDir, Namespace, Node, Pod};
 
 /// The two families, as indices of every pair of addresses here.
 pub const FAMILIES: [usize; 2] = [0, 1];
@@ -45,12 +47,20 @@ pub struct Plan {
     pub keys: Value,
     /// Whether netfilter sees packets that only cross a bridge (`net.bridge.bridge-nf-call-iptables`).
     pub br_netfilter: bool,
+    /// Whose plugins.
+    pub bins: BinDir,
 }
 
 impl Default for Plan {
     /// Three nodes joined by routes, `hairpinMode`, br_netfilter on: what kubeadm's checks ask for.
     fn default() -> Self {
-        Self { nodes: 3, joined: Joined::Routes, keys: json!({ "hairpinMode": true }), br_netfilter: true }
+        Self {
+            nodes: 3,
+            joined: Joined::Routes,
+            keys: json!({ "hairpinMode": true }),
+            br_netfilter: true,
+            bins: BinDir::ours(),
+        }
     }
 }
 

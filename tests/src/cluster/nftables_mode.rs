@@ -8,6 +8,7 @@ use super::{CLUSTER_CIDR, Endpoint, Service};
 
 /// The chains that are the same for all Services; `IP` stands for the family, `ADDR` for the type of its addresses.
 const BASE: &str = "
+  set cluster-ips { type ADDR; }
   set nodeport-ips { type ADDR; }
   map service-ips { type ADDR . inet_proto . inet_service : verdict; }
   map service-nodeports { type inet_proto . inet_service : verdict; }
@@ -18,13 +19,19 @@ const BASE: &str = "
     ct state new jump nodeport-endpoints-check
     ct state new jump service-endpoints-check
   }
-  chain filter-forward { type filter hook forward priority 0; ct state new jump service-endpoints-check; }
+  chain filter-forward {
+    type filter hook forward priority 0;
+    ct state new jump service-endpoints-check
+    ct state new jump cluster-ips-check
+  }
   chain filter-output { type filter hook output priority -110; ct state new jump service-endpoints-check; }
+  chain filter-output-post-dnat { type filter hook output priority -90; ct state new jump cluster-ips-check; }
   chain nat-prerouting { type nat hook prerouting priority dstnat; jump services; }
   chain nat-output { type nat hook output priority -100; jump services; }
   chain nat-postrouting { type nat hook postrouting priority srcnat; jump masquerading; }
   chain nodeport-endpoints-check { IP daddr @nodeport-ips meta l4proto . th dport vmap @no-endpoint-nodeports; }
   chain service-endpoints-check { IP daddr . meta l4proto . th dport vmap @no-endpoint-services; }
+  chain cluster-ips-check { IP daddr @cluster-ips reject; }
   chain services {
     IP daddr . meta l4proto . th dport vmap @service-ips
     IP daddr @nodeport-ips meta l4proto . th dport vmap @service-nodeports
@@ -99,11 +106,12 @@ fn chains(body: &mut String, ip: &str, family: usize, service: &Service, local: 
         service.port,
         spread(ip, service, &all)
     );
-    // The endpoint may be on another node and must answer through this one, or else be one of this node's.
+    // The endpoint may be on another node and must answer through this one, or else be one of this node's. A node without any
+    // drops such a connection in its filter chains.
     let external = if !service.local {
         format!("jump mark-for-masquerade; goto {cluster};")
     } else {
-        let own = if local.is_empty() { "drop;".to_owned() } else { spread(ip, service, local) };
+        let own = if local.is_empty() { String::new() } else { spread(ip, service, local) };
         format!(
             "{ip} saddr {pods} goto {cluster}; fib saddr type local jump mark-for-masquerade; \
              fib saddr type local goto {cluster}; {own}"
@@ -116,7 +124,12 @@ fn chains(body: &mut String, ip: &str, family: usize, service: &Service, local: 
 fn spread(ip: &str, service: &Service, endpoints: &[&Endpoint]) -> String {
     let mut rules = String::new();
     for endpoint in endpoints.iter().filter(|_| service.affinity.is_some()) {
-        let _ = write!(rules, "{ip} saddr @{} goto {}; ", affinity_set(service, endpoint), endpoint_chain(service, endpoint));
+        let _ = write!(
+            rules,
+            "{ip} saddr @{} goto {}; ",
+            affinity_set(service, endpoint),
+            endpoint_chain(service, endpoint)
+        );
     }
     let numbered = endpoints.iter().enumerate();
     let verdicts: Vec<String> = numbered.map(|(n, to)| format!("{n} : goto {}", endpoint_chain(service, to))).collect();
@@ -134,10 +147,14 @@ fn lead(elements: &mut Elements, family: usize, service: &Service, none_here: bo
         for key in [Some(cluster_ip), balanced].into_iter().flatten() {
             elements.add("no-endpoint-services", format!("{key} : goto reject-chain"));
         }
-        node_port.into_iter().for_each(|key| elements.add("no-endpoint-nodeports", format!("{key} : goto reject-chain")));
+        node_port
+            .into_iter()
+            .for_each(|key| elements.add("no-endpoint-nodeports", format!("{key} : goto reject-chain")));
         return;
     }
     let external = chain("external", service);
+    // What still goes there after translation is for a port that the Service does not have.
+    elements.add("cluster-ips", service.cluster_ip[family].to_string());
     elements.add("service-ips", format!("{cluster_ip} : goto {}", chain("service", service)));
     if let Some(key) = balanced {
         elements.add("service-ips", format!("{key} : goto {external}"));

@@ -31,8 +31,9 @@ pub(super) fn install(mode: Mode, node: &Member, services: &[Service]) {
             }
         }
         Mode::Nftables => {
-            let tables: String =
-                FAMILIES.map(|family| nftables_mode::table(family, node.number, &node.addresses()[family], services)).concat();
+            let tables: String = FAMILIES
+                .map(|family| nftables_mode::table(family, node.number, &node.addresses()[family], services))
+                .concat();
             node.load(Command::new(crate::need::tool("nft")).args(["-f", "-"]), &tables);
         }
     }

@@ -3,4 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod install;
+mod manifest;
 mod template;

@@ -61,6 +61,15 @@ fn del_needs_no_kept_config() {
             assert_clean(&at, what);
         }
     }
+    for keep in [true, false] {
+        let at = Attached::on(node_with(SUBNET_ENV), &config());
+        if !keep {
+            std::fs::remove_file(at.outside("/var/lib/cni/flannel/pod-a")).unwrap();
+        }
+        let invalid = json!({ "delegate": 5, "ipam": "none", "subnetFile": [], "runtimeConfig": 7 });
+        at.typed(&conf::with(config(), invalid)).pod(&at.pod).del().success();
+        assert_clean(&at, "a config that is invalid by now");
+    }
     let node = Node::new();
     let pod = node.pod("never");
     node.typed(&config()).pod(&pod).del().success();

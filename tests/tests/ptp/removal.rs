@@ -1,5 +1,6 @@
 //! DEL and GC: whatever is missing, wrong or half done by then, nothing of the pod is left.
 
+use nix::errno::Errno;
 use podlink_tests::tracer::{Calls, Fault};
 use podlink_tests::{Attached, BinDir, Call, Node, conf};
 use serde_json::{Value, json};
@@ -117,6 +118,24 @@ fn killed_at_any_point_add_and_del_are_completed_by_del() {
             call.add().success();
             call.del().success();
         }
+    }
+}
+
+#[test]
+fn whichever_call_fails_add_leaves_nothing_or_del_completes_it() {
+    let node = Node::new();
+    let pod = node.pod("a");
+    let call = node.typed(&config()).pod(&pod);
+    for nth in 1.. {
+        let disturbed = call.disturbed("ADD", Calls::Effects, nth, Fault::Fail(Errno::EIO));
+        let Some(hit) = disturbed.hit else { break };
+        // An error that tells something, where there was one; some calls it can do without.
+        if disturbed.finished.code != Some(0) {
+            let error = disturbed.finished.stdout.clone() + &disturbed.finished.stderr;
+            assert!(error.len() > 20, "{hit} fails: {}", disturbed.finished);
+        }
+        call.del().success();
+        assert_clean(&node, &format!("{hit} (call {nth}) fails"));
     }
 }
 
