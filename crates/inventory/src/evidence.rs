@@ -8,7 +8,7 @@ use ipam::Boot;
 use crate::verdict::{Judgement, Proof, Verdict};
 
 /// A network namespace that has something, and the interface it has it on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Carrier {
     /// A path of the namespace.
     pub namespace: PathBuf,

@@ -8,6 +8,8 @@
 //! | `network.rs` | which networks there are, and where their addresses are |
 //! | `namespaces.rs` | what all network namespaces have: addresses, far ends of veth pairs |
 //! | `links.rs`, `rules.rs` | interfaces and rules on the node, and whose they are |
+//! | `host_port.rs` | which ports of the node lead to a pod |
+//! | `interfaces.rs` | the node's interfaces with addresses and far ends, for a picture |
 //! | `records.rs` | what the container runtime remembers (libcni's cache) |
 //! | `evidence.rs` | all of that about one attachment |
 //! | `verdict.rs` | alive, dead or unknown, with proofs and signs of life |
@@ -20,6 +22,8 @@ mod by_hand;
 mod collect;
 mod error;
 mod evidence;
+mod host_port;
+mod interfaces;
 mod links;
 mod namespaces;
 mod network;
@@ -32,6 +36,9 @@ mod verdict;
 pub use by_hand::{Selector, release};
 pub use collect::{Dead, Removal, RunDel, Thing, collect};
 pub use error::Error;
+pub use evidence::Carrier;
+pub use host_port::HostPort;
+pub use interfaces::{Interface, Limit, Peer};
 pub use links::OwnedLink;
 pub use network::{Network, Places, ReadPool};
 pub use ranges::RangeUse;

@@ -45,6 +45,11 @@ impl Links {
         owned
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Link> {
+        self.by_name.values()
+    }
+
     /// The node's end of an attachment's pair. Where the network's pods have none that podlink made, `is_expected` is
     /// false, and that there is none says nothing.
     pub fn state(&self, owner: &Owner, namespaces: &Namespaces, is_expected: bool) -> LinkState {
@@ -71,7 +76,8 @@ fn state(link: &Link, namespaces: &Namespaces) -> LinkState {
     }
 }
 
-fn owner_of(link: &Link) -> Option<Owner> {
+/// Whose an interface says it is.
+pub fn owner_of(link: &Link) -> Option<Owner> {
     link.alias.as_deref().and_then(Owner::from_alias)
 }
 

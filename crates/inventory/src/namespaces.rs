@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ipnetwork::IpNetwork;
 use netlink::Namespace;
 use pod::Owner;
 
@@ -19,13 +20,19 @@ use crate::evidence::{Carrier, Scan};
 
 /// Device and inode number, which tell namespaces apart (namespaces(7)).
 type Identity = (u64, u64);
+/// `RT_SCOPE_UNIVERSE`.
+const UNIVERSE: u8 = 0;
 
 /// What all namespaces have.
 #[derive(Debug, Default)]
 pub struct Namespaces {
     addresses: HashMap<IpAddr, Carrier>,
     /// By own index and the far end's: the pods' ends of veth pairs.
-    ends: HashMap<(u32, u32), Carrier>,
+    ends: HashMap<(u32, u32), Vec<Carrier>>,
+    /// What an interface has: not of ports, and not what is good on its own link only.
+    networks: HashMap<Carrier, Vec<IpNetwork>>,
+    /// The path of the calling thread's own.
+    own: Option<PathBuf>,
     read: usize,
     unread: Vec<String>,
 }
@@ -51,6 +58,9 @@ impl Namespaces {
 
     fn visit(&mut self, path: &Path, is_own: bool) -> Result<(), netlink::Error> {
         let netlink = Namespace::open(path)?.netlink()?;
+        if is_own {
+            self.own = Some(path.to_owned());
+        }
         for link in netlink.links()? {
             let carrier = || Carrier { namespace: path.to_owned(), ifname: link.name.clone() };
             // Indices are numbers of a namespace: one with a node's ends in it has the same ones for other pairs.
@@ -60,7 +70,7 @@ impl Namespaces {
                 && !is_own
                 && !is_nodes_end
             {
-                self.ends.entry((link.index, peer)).or_insert_with(carrier);
+                self.ends.entry((link.index, peer)).or_default().push(carrier());
             }
             // A port has no addresses of its own, and the node has hundreds.
             if link.master.is_some() {
@@ -69,6 +79,9 @@ impl Namespaces {
             match netlink.addresses(link.index) {
                 Ok(addresses) => {
                     for address in addresses {
+                        if address.scope == UNIVERSE {
+                            self.networks.entry(carrier()).or_default().push(address.network);
+                        }
                         self.addresses.entry(address.network.ip()).or_insert_with(carrier);
                     }
                 }
@@ -88,7 +101,23 @@ impl Namespaces {
     /// The pod's end of the node's link with this index and this far end's index. By numbers alone, which another pair of
     /// another node-like namespace may have, too: it may say that an end is there that is not, never the other way round.
     pub fn far_end(&self, index: u32, peer: u32) -> Option<&Carrier> {
-        self.ends.get(&(peer, index))
+        self.far_ends(index, peer).first()
+    }
+
+    /// All that have these numbers.
+    pub fn far_ends(&self, index: u32, peer: u32) -> &[Carrier] {
+        self.ends.get(&(peer, index)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The addresses of an interface with their prefix lengths, but those of its link alone.
+    pub fn networks(&self, carrier: &Carrier) -> &[IpNetwork] {
+        self.networks.get(carrier).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The addresses of an interface of the calling thread's own namespace.
+    pub fn own_networks(&self, ifname: &str) -> &[IpNetwork] {
+        let Some(own) = &self.own else { return &[] };
+        self.networks(&Carrier { namespace: own.clone(), ifname: ifname.to_owned() })
     }
 
     /// How far "nowhere" can be trusted.

@@ -92,6 +92,12 @@ impl Records {
         interfaces.into_iter().filter(|link| link.sandbox.is_empty()).map(|link| link.name).collect()
     }
 
+    /// An argument that the runtime gave with the ADD (`CNI_ARGS`).
+    pub fn argument(&self, owner: &Owner, key: &str) -> Option<&str> {
+        let found = self.find(owner)?.conf.args.iter().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
     fn find(&self, owner: &Owner) -> Option<&CachedAttachment> {
         self.by_attachment.get(&(owner.network.clone(), owner.attachment.clone()))
     }

@@ -1,10 +1,12 @@
 //! Rules in the kernel that name an owner, and which plugin made them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cni::Attachment;
 use nft::{Nft, Table};
 use pod::Owner;
+
+use crate::host_port::HostPort;
 
 /// What begins the names of podlink's tables.
 const TABLES: &str = "podlink_";
@@ -20,13 +22,16 @@ pub struct OwnedRules {
     pub plugin: &'static str,
     /// How many elements and rules.
     pub count: usize,
+    /// The host ports that they lead to the pod, in order.
+    pub host_ports: Vec<HostPort>,
 }
 
 type Key = (String, &'static str, String, Attachment);
+type Counts = BTreeMap<Key, (usize, BTreeSet<HostPort>)>;
 
 /// All rules that name an owner; the second says what could not be read.
 pub fn read() -> (Vec<OwnedRules>, Vec<String>) {
-    let (mut counts, mut problems) = (BTreeMap::new(), Vec::new());
+    let (mut counts, mut problems) = (Counts::new(), Vec::new());
     match Nft::open().and_then(|mut nft| of_nf_tables(&mut nft, &mut counts)) {
         Err(error) if !error.is_unsupported() => problems.push(format!("nf_tables rules: {error}")),
         _ => {}
@@ -38,11 +43,12 @@ pub fn read() -> (Vec<OwnedRules>, Vec<String>) {
             }
         }
     }
-    let rules = counts.into_iter().map(|((place, plugin, network, attachment), count)| OwnedRules {
+    let rules = counts.into_iter().map(|((place, plugin, network, attachment), (count, ports))| OwnedRules {
         owner: Owner { network, attachment },
         place,
         plugin,
         count,
+        host_ports: ports.into_iter().collect(),
     });
     (rules.collect(), problems)
 }
@@ -56,24 +62,29 @@ fn maker(table: &Table) -> Option<&'static str> {
     })
 }
 
-fn of_nf_tables(nft: &mut Nft, counts: &mut BTreeMap<Key, usize>) -> Result<(), nft::Error> {
+fn of_nf_tables(nft: &mut Nft, counts: &mut Counts) -> Result<(), nft::Error> {
     for table in nft.tables(None)? {
         let Some(plugin) = maker(&table) else { continue };
         let place = table.to_string();
-        let mut count = |text: Option<String>| {
-            if let Some(owner) = text.as_deref().and_then(Owner::from_alias) {
-                *counts.entry((place.clone(), plugin, owner.network, owner.attachment)).or_default() += 1;
+        let mut count = |text: Option<&str>, port: Option<HostPort>| {
+            if let Some(owner) = text.and_then(Owner::from_alias) {
+                let of = counts.entry((place.clone(), plugin, owner.network, owner.attachment)).or_default();
+                of.0 += 1;
+                of.1.extend(port);
             }
         };
         for set in nft.sets(&table)?.into_iter().filter(|set| !set.anonymous) {
             match nft.elements(&table, &set.name) {
-                Ok(elements) => elements.into_iter().for_each(|element| count(element.owner)),
+                Ok(elements) => elements.iter().for_each(|element| {
+                    let port = Some(element).filter(|_| plugin == "portmap");
+                    count(element.owner.as_deref(), port.and_then(|one| HostPort::of_element(&set.name, one)));
+                }),
                 // It was removed meanwhile.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
         }
-        nft.table_rules(&table)?.into_iter().for_each(|rule| count(rule.comment));
+        nft.table_rules(&table)?.iter().for_each(|rule| count(rule.comment.as_deref(), None));
     }
     Ok(())
 }
@@ -81,7 +92,7 @@ fn of_nf_tables(nft: &mut Nft, counts: &mut BTreeMap<Key, usize>) -> Result<(), 
 fn of_iptables(
     family: iptables::Family,
     table: &str,
-    counts: &mut BTreeMap<Key, usize>,
+    counts: &mut Counts,
 ) -> Result<(), iptables::Error> {
     if !iptables::may_have_table(family, table) {
         return Ok(());
@@ -97,7 +108,11 @@ fn of_iptables(
     };
     for line in iptables::Ruleset::parse(&saved).rules {
         if let Some((plugin, owner)) = owner_of_line(table, &line.spec) {
-            *counts.entry((place.clone(), plugin, owner.network, owner.attachment)).or_default() += 1;
+            let of = counts.entry((place.clone(), plugin, owner.network, owner.attachment)).or_default();
+            of.0 += 1;
+            if plugin == "portmap" {
+                of.1.extend(HostPort::of_line(&line.spec));
+            }
         }
     }
     Ok(())

@@ -27,6 +27,7 @@ pub struct Survey {
     pub rules: Vec<(OwnedRules, Judgement)>,
     /// What could not be read. What follows from it is unknown.
     pub problems: Vec<String>,
+    pub(crate) node: Node,
 }
 
 /// A reserved address.
@@ -94,16 +95,17 @@ impl Survey {
 }
 
 /// What there is beside addresses and rules.
-struct Node {
-    links: Links,
-    namespaces: Namespaces,
-    records: Records,
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) links: Links,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) records: Records,
     now: SystemTime,
 }
 
 impl Node {
     fn judge(
-        &self,
+        self,
         seen: Vec<(Network, Vec<Reservation>)>,
         rules: Vec<OwnedRules>,
         only: Option<&str>,
@@ -123,12 +125,14 @@ impl Node {
             let judgement = self.judge_other(&link.owner, &reserved);
             (link, judgement)
         });
+        let links = links.collect();
         let rules = rules.into_iter().filter(|rules| is_meant(&rules.owner));
         let rules = rules.map(|rules| {
             let judgement = self.judge_other(&rules.owner, &reserved);
             (rules, judgement)
         });
-        Survey { links: links.collect(), rules: rules.collect(), networks, problems }
+        let rules = rules.collect();
+        Survey { networks, links, rules, problems, node: self }
     }
 
     /// `None` where the address has been released meanwhile.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cni::{Attachment, Error as CniError, IpConfig};
-use iptables::{Error, Family, Line, Ruleset};
+use iptables::{Error, Family, Line, Make, Programs, Ruleset};
 use pod::{Owner, drift};
 
 use crate::Subject;
@@ -54,11 +54,13 @@ pub fn remove(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
 
 /// Removes the chains of containers of `network` none of whose attachments is in `valid`.
 pub fn retain(network: &str, valid: &[Attachment]) -> Result<(), Error> {
-    for family in Family::ALL {
-        if !iptables::may_have_table(family, TABLE) {
+    let mut nft = nft::Nft::open().ok();
+    let makes = Family::ALL.into_iter().flat_map(|family| Make::ALL.map(|make| (family, make)));
+    for (family, make) in makes {
+        if !make.has_table(nft.as_mut(), family, TABLE) {
             continue;
         }
-        let rules = Ruleset::parse(&iptables::save(family, TABLE)?).rules;
+        let rules = Ruleset::parse(&Programs::Of(make).save(family, TABLE)?).rules;
         let owners = rules.iter().filter_map(|rule| iptables::owner(&rule.spec));
         let dead = owners.filter(|(of, id)| of == network && !valid.iter().any(|kept| kept.container_id == *id));
         let chains: BTreeSet<String> = dead.map(|(network, id)| iptables::chain_name("", &network, &id)).collect();

@@ -103,8 +103,7 @@ pub fn status(backend: Option<Backend>) -> Result<(), Error> {
     }
 }
 
-/// A socket for [`remove`] and [`remove_unowned`], to be shared with who has more to remove: closing one after a delete takes the
-/// kernel 12 ms. `None` for a kernel that cannot have any rule of ours.
+/// A socket for [`remove`] and [`remove_unowned`], to be shared with who has more to remove. `None` for a kernel that cannot have any rule of ours.
 ///
 /// # Errors
 /// The kernel gives no socket.
@@ -116,8 +115,8 @@ pub fn socket() -> Result<Option<Nft>, Error> {
     }
 }
 
-/// Whether iptables is to do what nf_tables cannot, where the config leaves the choice to us. Asked of the attempt itself:
-/// to find out beforehand costs 10 ms, which the kernel takes to undo a trial.
+/// Whether iptables is to do what nf_tables cannot, where the config leaves the choice to us. Asked of the attempt itself,
+/// which on most nodes is all that there is to do.
 fn falls_back<T>(backend: Option<Backend>, attempt: &Result<T, nft::Error>) -> bool {
     backend.is_none() && attempt.as_ref().is_err_and(nft::Error::is_unsupported)
 }

@@ -6,7 +6,7 @@
 //!
 //! | file | what it knows |
 //! | --- | --- |
-//! | `namespace.rs` | opening and entering namespaces |
+//! | `namespace.rs`, `nsid.rs` | opening and entering namespaces; the numbers they have for each other |
 //! | `client.rs` | the one path to the kernel: requests, dumps, their retries and errors |
 //! | `subscription.rs` | the kernel's events |
 //! | `packet.rs` | raw messages and attributes |
@@ -24,6 +24,7 @@ pub mod fuzz;
 mod link;
 mod mac;
 mod namespace;
+mod nsid;
 mod packet;
 mod qdisc;
 mod route;

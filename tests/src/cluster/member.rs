@@ -90,7 +90,9 @@ impl Member {
                 result["ips"][index]["address"].as_str().and_then(|net| net.split('/').next()).unwrap_or_default();
             text.parse().unwrap_or_else(|e| panic!("address {index} of pod {name}: {e}: {result}"))
         };
-        WiredPod { name: name.to_owned(), addresses: [address(0), address(1)], result, pod }
+        let addresses = [address(0), address(1)];
+        answers(&self.node, &addresses[1].to_string());
+        WiredPod { name: name.to_owned(), addresses, result, pod }
     }
 
     /// Takes the pod off the network and away.
@@ -150,6 +152,13 @@ impl Deref for Member {
     fn deref(&self) -> &Node {
         &self.node
     }
+}
+
+/// Waits until an IPv6 address answers. The kernel has it join the group in which neighbours look for it in a work queue of the
+/// whole machine, which on a busy one may take longer than a connection is waited for.
+#[track_caller]
+pub(super) fn answers(from: &Namespace, address: &str) {
+    from.sh(&["ping", "-n", "-q", "-c", "1", "-w", "50", address]);
 }
 
 /// A pod on the cluster's network.

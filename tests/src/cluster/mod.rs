@@ -96,6 +96,10 @@ impl Cluster {
         for node in &nodes {
             plan.joined.join(node, &nodes);
         }
+        for node in &nodes {
+            member::answers(&outside, &node.addresses()[1]);
+            member::answers(node, OUTSIDE[1]);
+        }
         Self { nodes, outside, _switch: switch }
     }
 
