@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn rules_of_iptables_tell_the_ports() {
-        let spec = r#"-p tcp -m comment --comment "dnat name: \"net\" id: \"c1\"" -m multiport --dports 80,443 -j CNI-DN-a"#;
+        let spec =
+            r#"-p tcp -m comment --comment "dnat name: \"net\" id: \"c1\"" -m multiport --dports 80,443 -j CNI-DN-a"#;
         let text: Vec<_> = HostPort::of_line(spec).iter().map(ToString::to_string).collect();
         assert_eq!(text, ["tcp 80", "tcp 443"]);
         assert!(HostPort::of_line("-s 10.1.0.2/32 -j ACCEPT").is_empty());

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use cni::Attachment;
 use ipnetwork::IpNetwork;
 use netlink::{Family, Handle, Link, LinkKind, Namespace, Netlink, Qdisc};
 use pod::Owner;
@@ -105,8 +106,9 @@ impl Survey {
     }
 
     /// The name that Kubernetes gave the pod, where the runtime said it with its ADD: `namespace/name`.
-    pub fn pod_name(&self, owner: &Owner) -> Option<String> {
-        let argument = |key| self.node.records.argument(owner, key);
+    pub fn pod_name(&self, network: &str, attachment: &Attachment) -> Option<String> {
+        let owner = Owner { network: network.to_owned(), attachment: attachment.clone() };
+        let argument = |key| self.node.records.argument(&owner, key);
         Some(format!("{}/{}", argument("K8S_POD_NAMESPACE")?, argument("K8S_POD_NAME")?))
     }
 

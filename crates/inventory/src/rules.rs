@@ -89,11 +89,7 @@ fn of_nf_tables(nft: &mut Nft, counts: &mut Counts) -> Result<(), nft::Error> {
     Ok(())
 }
 
-fn of_iptables(
-    family: iptables::Family,
-    table: &str,
-    counts: &mut Counts,
-) -> Result<(), iptables::Error> {
+fn of_iptables(family: iptables::Family, table: &str, counts: &mut Counts) -> Result<(), iptables::Error> {
     if !iptables::may_have_table(family, table) {
         return Ok(());
     }

@@ -56,6 +56,8 @@ pub struct Link {
     pub port: Option<BridgePort>,
     /// How the kernel makes its IPv6 link-local address; `None` where the kernel or the interface has no IPv6.
     pub addr_gen_mode: Option<AddrGenMode>,
+    /// Whether it takes routes from router advertisements (`DEVCONF_ACCEPT_RA`, the sysctl `accept_ra`): 0 is never; `None` as above.
+    pub accept_ra: Option<i32>,
 }
 
 impl Link {

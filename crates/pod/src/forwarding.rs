@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use cni::Error;
-use netlink::Sysctl;
+use netlink::{Link, Sysctl};
 
 use crate::errors::Explain;
 
@@ -27,4 +27,15 @@ pub fn forward(addresses: impl IntoIterator<Item = IpAddr>) -> Result<(), Error>
         setting.set("1").explain("forwarding between the pods and the rest of the network")?;
     }
     Ok(())
+}
+
+/// Has an interface on the node take no routes from router advertisements: its routes are ours.
+///
+/// # Errors
+/// The switch cannot be set.
+pub fn ignore_advertisements(link: &Link) -> Result<(), netlink::Error> {
+    match link.accept_ra {
+        None | Some(0) => Ok(()),
+        Some(_) => Sysctl::ipv6(&link.name, "accept_ra").and_then(|setting| setting.write("0")).map(drop),
+    }
 }

@@ -17,7 +17,7 @@ mod veth;
 pub use address::{Detection, Pod};
 pub use drift::{expect_mac, expect_sysctl, expect_veth, prev_result, recorded};
 pub use errors::{Explain, drift};
-pub use forwarding::{forward, forwarding};
+pub use forwarding::{forward, forwarding, ignore_advertisements};
 pub use mac::requested_mac;
 pub use owner::Owner;
 pub use undo::Undo;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use lexopt::{Arg, Parser};
 
-use crate::{addresses, doctor, gc, install, leaks, metrics, plugins, uninstall};
+use crate::{addresses, doctor, gc, install, leaks, map, metrics, plugins, uninstall};
 
 /// One command.
 struct Command {
@@ -19,7 +19,7 @@ struct Command {
     run: fn(Parser) -> Result<ExitCode, Failure>,
 }
 
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 8] = [
     Command {
         name: "install",
         summary: "put the plugins, and configs, where the runtime finds them",
@@ -51,6 +51,12 @@ const COMMANDS: [Command; 7] = [
         run: leaks::run,
     },
     Command { name: "gc", summary: "remove what is proven to be dead", usage: gc::USAGE, run: gc::run },
+    Command {
+        name: "map",
+        summary: "a picture of the node's pod network, as text or SVG",
+        usage: map::USAGE,
+        run: map::run,
+    },
     Command {
         name: "metrics",
         summary: "the addresses' use as Prometheus text",

@@ -7,6 +7,7 @@ mod doctor;
 mod gc;
 mod install;
 mod leaks;
+mod map;
 mod marker;
 mod metrics;
 mod place;

@@ -122,8 +122,8 @@ fn escaped(label: &str) -> String {
     label.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
-/// Writes aside and renames: the collector never reads half a file.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
+/// Writes aside and renames: nobody ever reads half a file.
+pub(crate) fn replace(file: &Path, text: &str) -> io::Result<()> {
     let name = file.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
     let mut aside = std::ffi::OsString::from(".");
     aside.push(name);

@@ -55,16 +55,13 @@ pub fn status(host: &Netlink, config: &Config, network: &str) -> Result<(), Erro
     Err(Error::new(ErrorCode::LIMITED_CONNECTIVITY, msg).with_details(advice))
 }
 
-/// The bridge, made and brought to what the config says where it is not so yet.
+/// The bridge, made where `found` is none, and brought to what the config says where it is not so yet.
 ///
 /// # Errors
 /// As [`find`], and the kernel's.
-pub fn ensure(host: &Netlink, config: &Config) -> Result<Link, Error> {
+pub fn ensure(host: &Netlink, found: Option<Link>, config: &Config) -> Result<Link, Error> {
     let doing = format!("bridge {:?}", config.bridge);
-    let bridge = match find(host, &config.bridge)? {
-        Some(bridge) => bridge,
-        None => create(host, config)?,
-    };
+    let bridge = found.map_or_else(|| create(host, config), Ok)?;
     let vlan_filtering = config.vlans.is_some() && !filters_vlans(&bridge);
     let change = LinkChange {
         up: (!bridge.up).then_some(true),
@@ -75,8 +72,8 @@ pub fn ensure(host: &Netlink, config: &Config) -> Result<Link, Error> {
     if change != LinkChange::default() {
         host.change_link(bridge.index, &change).explain(&doing)?;
     }
-    // The routes of this interface are ours. Asked each time: whoever made it may have been killed before this line.
-    Sysctl::ipv6(&bridge.name, "accept_ra").and_then(|setting| setting.set("0")).explain(&doing)?;
+    // Each time: whoever made it may have been killed before this line.
+    pod::ignore_advertisements(&bridge).explain(&doing)?;
     Ok(bridge)
 }
 

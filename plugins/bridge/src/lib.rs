@@ -48,7 +48,7 @@ impl Plugin for Bridge {
         undo.link(&port.host.name);
         let connect = || {
             call.step("make the bridge and its port", || {
-                let bridge = bridge::ensure(&host, &config)?;
+                let bridge = bridge::ensure(&host, shared.clone(), &config)?;
                 port::attach(&host, &port.host, &bridge, &owner, &config).map(|()| bridge)
             })
         };

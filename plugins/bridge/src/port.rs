@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cni::{AttachmentCall, Error};
-use netlink::{Link, LinkChange, Netlink, PortChange, Sysctl};
+use netlink::{Link, LinkChange, Netlink, PortChange};
 use pod::{Explain, Owner};
 
 use crate::config::{self, Config, Vlans};
@@ -17,7 +17,7 @@ const UP_DEADLINE: Duration = Duration::from_secs(10);
 /// The kernel's.
 pub fn attach(host: &Netlink, link: &Link, bridge: &Link, owner: &Owner, config: &Config) -> Result<(), Error> {
     let doing = format_args!("attaching {} to bridge {:?}", link.name, bridge.name).to_string();
-    Sysctl::ipv6(&link.name, "accept_ra").and_then(|setting| setting.set("0")).explain(&doing)?;
+    pod::ignore_advertisements(link).explain(&doing)?;
     let flags = PortChange { hairpin: config.hairpin.then_some(true), isolated: config.isolated.then_some(true) };
     let change = LinkChange {
         master: Some(bridge.index),

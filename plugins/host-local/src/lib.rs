@@ -46,7 +46,8 @@ impl Plugin for HostLocal {
                 Boot::Earlier => "of an earlier boot of this node",
                 _ => "left without an owner",
             };
-            cni::note(format_args!("released {}, {why}: it was held by {}", freed.address, freed.holder));
+            let (address, file) = (freed.address, freed.file.display());
+            cni::note(format_args!("released {address} ({file}), {why}: it was held by {}", freed.holder));
         }
         let ips = allocation.addresses.into_iter().map(ip_config).collect();
         Ok(CniResult { ips, routes: config.routes, dns, ..CniResult::default() })

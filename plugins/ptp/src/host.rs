@@ -16,8 +16,7 @@ const SCOPE_HOST: u8 = 254;
 /// The kernel's.
 pub fn connect(host: &Netlink, link: &Link, owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
     let doing = format!("interface {}", link.name);
-    // The routes of this interface are ours.
-    Sysctl::ipv6(&link.name, "accept_ra").and_then(|setting| setting.set("0")).explain(&doing)?;
+    pod::ignore_advertisements(link).explain(&doing)?;
     if let Some(alias) = owner.alias() {
         host.change_link(link.index, &LinkChange { alias: Some(alias), ..LinkChange::default() }).explain(&doing)?;
     }

@@ -13,7 +13,7 @@ scripts/bench.sh: podlink's plugins against the Go reference, run by run in turn
   --only CASE        only cases with this in their name; may be repeated
   --output DIR       where results.md, results.json and the plots go (target/bench)
   --check FILE       fail when a ratio is above its limit in FILE (tests/benches/limits.json)
-  --publish          write BENCHMARKS.md also after --quick or --only; a full run always does
+  --publish          write BENCHMARKS.md also after --quick, --only or --rounds; a full run always does
 ";
 
 /// The choices.
@@ -64,6 +64,6 @@ impl Options {
 
     /// Whether the results are those that BENCHMARKS.md shows.
     pub fn publishes(&self) -> bool {
-        self.publish || (!self.quick && self.only.is_empty())
+        self.publish || (!self.quick && self.only.is_empty() && self.rounds.is_none())
     }
 }

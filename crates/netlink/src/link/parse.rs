@@ -18,7 +18,10 @@ const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_INET6_CONF: u16 = 2;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+/// The place of `accept_ra` among the numbers of `IFLA_INET6_CONF` (linux/ipv6.h).
+const DEVCONF_ACCEPT_RA: usize = 3;
 const AF_INET6: u16 = libc::AF_INET6 as u16;
 
 /// `None` for anything that is not the description of an interface.
@@ -46,6 +49,7 @@ pub(crate) fn link(packet: &Packet) -> Option<Link> {
         alias: None,
         port: None,
         addr_gen_mode: None,
+        accept_ra: None,
     };
     for attribute in packet.attributes(HEADER) {
         match attribute.kind {
@@ -60,7 +64,7 @@ pub(crate) fn link(packet: &Packet) -> Option<Link> {
             libc::IFLA_PROMISCUITY => link.promiscuity = attribute.u32().unwrap_or_default(),
             libc::IFLA_IFALIAS => link.alias = Some(attribute.text()),
             libc::IFLA_LINKINFO => link_info(attribute, &mut link),
-            libc::IFLA_AF_SPEC => link.addr_gen_mode = addr_gen_mode(attribute),
+            libc::IFLA_AF_SPEC => inet6(attribute, &mut link),
             _ => {}
         }
     }
@@ -108,10 +112,14 @@ fn bridge_port(data: Attribute<'_>) -> BridgePort {
     port
 }
 
-fn addr_gen_mode(af_spec: Attribute<'_>) -> Option<AddrGenMode> {
-    let inet6 = af_spec.nested().find(|family| family.kind == AF_INET6)?;
-    let mode = inet6.nested().find(|attribute| attribute.kind == IFLA_INET6_ADDR_GEN_MODE)?;
-    mode.u8().map(AddrGenMode::from)
+fn inet6(af_spec: Attribute<'_>, link: &mut Link) {
+    for attribute in af_spec.nested().filter(|family| family.kind == AF_INET6).flat_map(Attribute::nested) {
+        match attribute.kind {
+            IFLA_INET6_CONF => link.accept_ra = attribute.u32_at(4 * DEVCONF_ACCEPT_RA).map(u32::cast_signed),
+            IFLA_INET6_ADDR_GEN_MODE => link.addr_gen_mode = attribute.u8().map(AddrGenMode::from),
+            _ => {}
+        }
+    }
 }
 
 impl From<u8> for OperState {

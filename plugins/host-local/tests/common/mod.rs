@@ -73,11 +73,14 @@ pub fn config(version: &str, data_dir: &Path, ipam: &Value, rest: &Value) -> Val
     config
 }
 
-/// Every file and directory below, by path, with mode and content.
+/// Every file and directory below, by path, with mode and content. Without our index: it is a cache.
 pub fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
         let (name, path) = (entry.file_name().into_string().unwrap(), entry.path());
+        if name == ".podlink" {
+            continue;
+        }
         let mode = entry.metadata().unwrap().permissions().mode();
         if path.is_dir() {
             found.extend(tree(&path).into_iter().map(|(below, file)| (format!("{name}/{below}"), file)));
