@@ -16,5 +16,5 @@ fuzz_target!(|text: &str| {
         }
         let _ = args.reject_unknown();
     }
-    let _ = NetworkCall::for_tests(CONFIG.to_vec(), text);
+    let _ = NetworkCall::from_parts(CONFIG.to_vec(), text);
 });

@@ -55,6 +55,8 @@ fn the_examples_have_nothing_wrong() {
         let mut findings = findings(&node, &file);
         // What a kernel lacks is not the example's fault.
         findings.retain(|finding| !finding["what"].as_str().unwrap().starts_with("the kernel has no"));
+        // A gateway outside of the subnet is what this one shows, and the doctor has only a note on it.
+        findings.retain(|finding| !path.ends_with("22-routed.conflist") || finding["severity"] != "note");
         assert_eq!(findings, [Value::Null; 0], "{}", path.display());
         seen += 1;
     }

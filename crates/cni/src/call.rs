@@ -112,11 +112,11 @@ impl NetworkCall {
         self.config.unknown_keys()
     }
 
-    /// A call with this config and these `CNI_ARGS`, for the tests of plugins.
+    /// A call with this config and these `CNI_ARGS`, and nothing to delegate to: for tests, and for tools that clean up.
     ///
     /// # Errors
     /// As a call through the environment and stdin.
-    pub fn for_tests(config: Vec<u8>, args: &str) -> Result<NetworkCall, Error> {
+    pub fn from_parts(config: Vec<u8>, args: &str) -> Result<NetworkCall, Error> {
         Ok(NetworkCall::of_config(NetConf::parse(config)?, CniArgs::parse(args)?))
     }
 }

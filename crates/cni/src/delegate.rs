@@ -13,6 +13,8 @@ use crate::result::CniResult;
 
 /// Longer than the slowest plugin we know of takes on its own (dhcp gives up after 62 s).
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(120);
+/// A day, in seconds: what is longer means for ever.
+const LONGEST_DEADLINE: u64 = 24 * 60 * 60;
 /// The operator's say in it, in seconds.
 const DEADLINE_VARIABLE: &str = "PODLINK_DELEGATE_TIMEOUT";
 
@@ -209,8 +211,8 @@ pub struct StartedAdd<'a> {
 }
 
 impl StartedAdd<'_> {
-    /// ADD. If the plugin dies, hangs or answers nonsense, it is told to DEL what it may have done; so the caller must
-    /// be sure that no earlier ADD of the same attachment is in force.
+    /// ADD. If the plugin dies, hangs or answers nonsense, it is told to DEL what it may have done, but only
+    /// [for a new interface](Delegate::for_new_interface): else an earlier ADD of the same attachment may be in force.
     ///
     /// # Errors
     /// The plugin's own error, or what went wrong in running it.
@@ -237,6 +239,7 @@ impl StartedAdd<'_> {
         let result = started
             .and_then(|running| delegate.call.step(delegate.role.wait, || running.result(version, Some(deadline()))));
         if let Err(ProgramFailure::Unclear(_)) = &result
+            && delegate.new_interface.is_some()
             && let Err(e) = delegate.del()
         {
             note(format_args!("undoing what the failed ADD may have done: {e}"));
@@ -247,7 +250,7 @@ impl StartedAdd<'_> {
 
 fn deadline() -> Duration {
     let set = std::env::var(DEADLINE_VARIABLE).ok().and_then(|text| text.parse().ok());
-    set.map_or(DEFAULT_DEADLINE, Duration::from_secs)
+    set.map_or(DEFAULT_DEADLINE, |seconds: u64| Duration::from_secs(seconds.min(LONGEST_DEADLINE)))
 }
 
 #[cfg(test)]

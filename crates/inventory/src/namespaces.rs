@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
 use netlink::Namespace;
+use nix::libc;
 use pod::Owner;
 
 use crate::error::Error;
@@ -20,6 +21,8 @@ use crate::evidence::{Carrier, Scan};
 
 /// Device and inode number, which tell namespaces apart (namespaces(7)).
 type Identity = (u64, u64);
+/// `PROC_PID_INIT_INO` of linux/proc_ns.h: the node's own process IDs.
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// `RT_SCOPE_UNIVERSE`.
 const UNIVERSE: u8 = 0;
 
@@ -45,12 +48,17 @@ impl Namespaces {
     pub fn read() -> Result<Namespaces, Error> {
         let mut all = Namespaces::default();
         let own = identity(Path::new("/proc/thread-self/ns/net")).ok();
-        for (id, path) in paths()? {
-            match all.visit(&path, Some(id) == own) {
-                Ok(()) => all.read += 1,
-                // It ended meanwhile, and what it had with it.
-                Err(netlink::Error::NamespaceGone { .. } | netlink::Error::NotANamespace { .. }) => {}
-                Err(error) => all.unread.push(error.to_string()),
+        let paths = Paths::find()?;
+        all.unread.extend(paths.hidden());
+        for (id, paths) in paths.found {
+            // Of a process that ends, the next path may still lead there. When none does it ended, and what it had with it.
+            for path in paths {
+                match all.visit(&path, Some(id) == own) {
+                    Ok(()) => all.read += 1,
+                    Err(netlink::Error::NamespaceGone { .. } | netlink::Error::NotANamespace { .. }) => continue,
+                    Err(error) => all.unread.push(error.to_string()),
+                }
+                break;
             }
         }
         Ok(all)
@@ -131,50 +139,74 @@ impl Namespaces {
     }
 }
 
-/// A path of each namespace.
-fn paths() -> Result<HashMap<Identity, PathBuf>, Error> {
-    let failed = |source| Error::Proc { path: "/proc".into(), source };
-    let mut found = HashMap::new();
-    let mut mount_namespaces = HashSet::new();
-    for entry in fs::read_dir("/proc").map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if !entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit) {
-            continue;
-        }
-        let process = entry.path();
-        // A process may end at any moment.
-        if let Ok(identity) = identity(&process.join("ns/net")) {
-            found.entry(identity).or_insert_with(|| process.join("ns/net"));
-        }
-        if let Ok(identity) = identity(&process.join("ns/mnt"))
-            && mount_namespaces.insert(identity)
-        {
-            mounted(&process, &mut found);
-        }
-    }
-    // Paths that people know come before /proc/<pid>.
-    mounted(Path::new("/proc/self"), &mut found);
-    Ok(found)
+/// Where the namespaces are, and what says that there are more.
+#[derive(Default)]
+struct Paths {
+    found: HashMap<Identity, Vec<PathBuf>>,
+    /// What is mounted somewhere, by inode.
+    mounted: HashMap<u64, PathBuf>,
+    unread: Vec<String>,
 }
 
-/// The namespaces that are mounted where a process sees them.
-fn mounted(process: &Path, found: &mut HashMap<Identity, PathBuf>) {
-    let Ok(table) = fs::read(process.join("mountinfo")) else { return };
-    let is_own = process == Path::new("/proc/self");
-    for point in table.split(|byte| *byte == b'\n').filter_map(namespace_mount) {
-        let path = if is_own {
-            point
-        } else {
-            let Ok(below) = point.strip_prefix("/") else { continue };
-            process.join("root").join(below)
-        };
-        if let Ok(identity) = identity(&path) {
-            if is_own {
-                found.insert(identity, path);
-            } else {
-                found.entry(identity).or_insert(path);
+impl Paths {
+    fn find() -> Result<Paths, Error> {
+        let failed = |source| Error::Proc { path: "/proc".into(), source };
+        let mut paths = Paths::default();
+        let mut mount_namespaces = HashSet::new();
+        // Paths that people know come before /proc/<pid>.
+        paths.add_mounts(Path::new("/proc/self"));
+        for entry in fs::read_dir("/proc").map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if !entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit) {
+                continue;
+            }
+            let process = entry.path();
+            match identity(&process.join("ns/net")) {
+                Ok(identity) => paths.found.entry(identity).or_default().push(process.join("ns/net")),
+                // It may end at any moment, and has no namespace when it has.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {}
+                // The node's init is in no pod, and some kernels hide it from everybody.
+                Err(_) if entry.file_name() == "1" => {}
+                Err(e) => paths.unread.push(format!("{}/ns/net: {e}", process.display())),
+            }
+            if let Ok(identity) = identity(&process.join("ns/mnt"))
+                && mount_namespaces.insert(identity)
+            {
+                paths.add_mounts(&process);
             }
         }
+        Ok(paths)
+    }
+
+    /// The namespaces that are mounted where a process sees them.
+    fn add_mounts(&mut self, process: &Path) {
+        let Ok(table) = fs::read(process.join("mountinfo")) else { return };
+        let is_own = process == Path::new("/proc/self");
+        for (inode, point) in table.split(|byte| *byte == b'\n').filter_map(namespace_mount) {
+            let path = match point.strip_prefix("/") {
+                Ok(below) if !is_own => process.join("root").join(below),
+                _ => point,
+            };
+            match identity(&path) {
+                Ok(identity) => self.found.entry(identity).or_default().push(path.clone()),
+                // The process ended meanwhile.
+                Err(_) if !process.join("root").exists() => continue,
+                Err(_) => {}
+            }
+            self.mounted.insert(inode, path);
+        }
+    }
+
+    /// What keeps this from being all of them.
+    fn hidden(&self) -> Vec<String> {
+        let found: HashSet<u64> = self.found.keys().map(|(_, inode)| *inode).collect();
+        let unreached = self.mounted.iter().filter(|(inode, _)| !found.contains(inode));
+        let mut hidden = self.unread.clone();
+        hidden.extend(unreached.map(|(inode, path)| format!("net:[{inode}] at {} cannot be reached", path.display())));
+        if fs::metadata("/proc/self/ns/pid").map_or(true, |pid| pid.ino() != INITIAL_PID_NAMESPACE) {
+            hidden.push("only the processes of a container are seen: run this on the node, or with hostPID".to_owned());
+        }
+        hidden
     }
 }
 
@@ -184,10 +216,10 @@ fn identity(path: &Path) -> io::Result<Identity> {
 
 /// The mount point in a line of mountinfo (proc_pid_mountinfo(5)) that mounts a network namespace: field 4 is
 /// `net:[<inode>]`, field 5 the mount point.
-fn namespace_mount(line: &[u8]) -> Option<PathBuf> {
+fn namespace_mount(line: &[u8]) -> Option<(u64, PathBuf)> {
     let mut fields = line.split(|byte| *byte == b' ').skip(3);
-    fields.next().filter(|root| root.starts_with(b"net:["))?;
-    fields.next().map(|point| PathBuf::from(std::ffi::OsString::from_vec(unescape(point))))
+    let inode = std::str::from_utf8(fields.next()?).ok()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()?;
+    fields.next().map(|point| (inode, PathBuf::from(std::ffi::OsString::from_vec(unescape(point)))))
 }
 
 /// `\040` and the like, as the kernel writes white space and backslashes.
@@ -218,6 +250,7 @@ mod tests {
             701 24 0:4 mnt:[4026532282] /run/snapd/ns/x.mnt rw - nsfs nsfs rw\n\
             702 24 0:4 net:[4026532283] /run/netns/a\\040b\\134 rw - nsfs nsfs rw\n\n";
         let found: Vec<_> = table.split(|byte| *byte == b'\n').filter_map(namespace_mount).collect();
+        let found: Vec<_> = found.into_iter().map(|(_, point)| point).collect();
         assert_eq!(found, [PathBuf::from("/run/netns/a"), PathBuf::from("/run/netns/a b\\")]);
         assert_eq!(unescape(b"\\04"), b"\\04");
     }

@@ -39,12 +39,18 @@ impl Records {
         self.by_attachment.values().map(|record| record.config.as_slice()).filter(|config| !config.is_empty())
     }
 
+    /// Whether the records of this network's pods are here: those of some runtimes, and of networks that they add to others, are
+    /// elsewhere.
+    fn are_kept(&self, network: &str) -> bool {
+        self.is_kept && self.by_attachment.keys().any(|(of, _)| of == network)
+    }
+
     /// What is remembered of an attachment.
     pub fn state(&self, owner: &Owner) -> RecordState {
         let Some(record) = self.find(owner) else {
             let file = self.file(owner);
             // One in a form older than the records read here is still one.
-            return match self.is_kept {
+            return match self.are_kept(&owner.network) {
                 true if file.exists() => RecordState::WithoutNamespace,
                 true => RecordState::Gone { file },
                 false => RecordState::NotKept,
@@ -67,7 +73,7 @@ impl Records {
             .filter(|(of, attachment)| of == network && attachment.container_id == container_id)
             .map(|(_, attachment)| Owner { network: network.to_owned(), attachment: attachment.clone() })
             .map(|owner| self.state(&owner));
-        if !self.is_kept {
+        if !self.are_kept(network) {
             return RecordState::NotKept;
         }
         if !self.containers.contains(&(network.to_owned(), container_id.to_owned())) {
@@ -134,6 +140,8 @@ mod tests {
         assert_eq!(Records::read(dir.path()).0.state(&owner("c1")), RecordState::NotKept);
         std::fs::create_dir(dir.path().join("results")).unwrap();
         let file = dir.path().join("results/net-c1-eth0");
+        assert_eq!(Records::read(dir.path()).0.state(&owner("c1")), RecordState::NotKept, "none of this network");
+        record(dir.path(), "c2", "/run/netns/c2");
         let (records, problem) = Records::read(dir.path());
         assert_eq!((records.state(&owner("c1")), problem), (RecordState::Gone { file: file.clone() }, None));
         assert!(matches!(records.state_of_container("net", "c1"), RecordState::Gone { .. }));

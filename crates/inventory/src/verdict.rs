@@ -238,7 +238,7 @@ pub fn address(of: &OfAddress) -> Judgement {
     }
     let made_by_podlink = of.boot != Boot::Unknown;
     link(&of.link, &of.record, of.scan, made_by_podlink, &mut proofs, &mut signs);
-    record(&of.record, &mut proofs, &mut signs);
+    record(&of.record, of.scan, &mut proofs, &mut signs);
     Judgement::new(proofs, signs)
 }
 
@@ -270,7 +270,7 @@ pub fn other(of: &OfOther) -> Judgement {
             signs.push(Sign::Reserved { address: address.clone(), verdict: *verdict });
         }
     }
-    record(&of.record, &mut proofs, &mut signs);
+    record(&of.record, of.scan, &mut proofs, &mut signs);
     if !is_complete && signs.is_empty() {
         signs.push(Sign::MayBeginOnly);
     }
@@ -298,10 +298,14 @@ fn link(
     }
 }
 
-fn record(state: &RecordState, proofs: &mut Vec<Proof>, signs: &mut Vec<Sign>) {
+fn record(state: &RecordState, scan: Scan, proofs: &mut Vec<Proof>, signs: &mut Vec<Sign>) {
     match state {
         RecordState::Gone { file } => proofs.push(Proof::RecordGone { file: file.clone() }),
-        RecordState::NamespaceGone { path } => proofs.push(Proof::NamespaceGone { path: path.clone() }),
+        // Who does not see all namespaces may not see the paths of all, either.
+        RecordState::NamespaceGone { path } if scan.complete => {
+            proofs.push(Proof::NamespaceGone { path: path.clone() });
+        }
+        RecordState::NamespaceGone { .. } => {}
         RecordState::NamespaceThere { path } => signs.push(Sign::NamespaceThere { path: path.clone() }),
         RecordState::NotKept | RecordState::WithoutNamespace => {}
     }

@@ -14,6 +14,8 @@ use siphasher::sip::SipHasher13;
 const ATTRIBUTE: &str = "user.podlink.boot";
 /// What the kernel makes anew at each boot (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// What the system was installed as (machine-id(5)).
+const MACHINE_ID: &str = "/etc/machine-id";
 /// A boot ID is 36 bytes long, the node 8, and a space. ext4 keeps this much beside the inode.
 const LONGEST: usize = 45;
 
@@ -28,7 +30,7 @@ pub enum Boot {
     Unknown,
 }
 
-/// This boot of this node: `<boot ID> <hash of the host name>`.
+/// This boot of this node: `<boot ID> <hash of the host's name and machine ID>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark(String);
 
@@ -38,6 +40,8 @@ impl Mark {
         let boot = fs::read_to_string(BOOT_ID).ok()?;
         let mut node = SipHasher13::new();
         node.write(rustix::system::uname().nodename().to_bytes());
+        // Where two nodes have one name. A node without this file has its name alone.
+        node.write(&fs::read(MACHINE_ID).unwrap_or_default());
         let mark = format!("{} {:08x}", boot.trim(), node.finish() >> 32);
         (mark.len() == LONGEST).then_some(Self(mark))
     }

@@ -3,10 +3,13 @@
 //! [`Directory`] opens and reads every file: what [`View`](crate::view::View) does where no index is current.
 
 use std::collections::HashSet;
-use std::fs::{self, File, FileType};
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::attachment::{Attachment, Holder};
 use crate::boot::{Boot, Mark};
@@ -139,8 +142,12 @@ fn read_file(address: IpAddr, file: PathBuf, kind: io::Result<FileType>, mark: O
         // Opening a named pipe would block for ever.
         Ok(kind) if !kind.is_file() && !kind.is_symlink() => (Holder::Foreign("not a file".to_owned()), Boot::Unknown),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        _ => match read_holder(&file, mark) {
+        kind => match read_holder(&file, mark) {
             Ok(read) => read,
+            // The name is taken all the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && kind.is_ok_and(|kind| kind.is_symlink()) => {
+                (Holder::Foreign("a link that leads nowhere".to_owned()), Boot::Unknown)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => (Holder::Foreign(format!("unreadable: {error}")), Boot::Unknown),
         },
@@ -149,7 +156,8 @@ fn read_file(address: IpAddr, file: PathBuf, kind: io::Result<FileType>, mark: O
 }
 
 fn read_holder(file: &Path, mark: Option<&Mark>) -> io::Result<(Holder, Boot)> {
-    let mut open = File::open(file)?;
+    // A link may lead to a pipe, which would be waited for.
+    let mut open = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(file)?;
     let mut buffer = [0; LONGEST];
     let length = read_start(&mut open, &mut buffer)?;
     if length == LONGEST {

@@ -26,13 +26,18 @@ impl Owner {
     /// in time, is refused by the kernel. At 44 bits, two of 1,000 pods share a name once in 35 million nodes; the alias
     /// then tells them apart.
     pub fn host_name(&self) -> String {
+        format!("veth{:011x}", self.number())
+    }
+
+    /// The number in that name, of 44 bits.
+    pub(crate) fn number(&self) -> u64 {
         let mut hasher = SipHasher13::new();
         for part in [&self.network, &self.attachment.container_id, &self.attachment.ifname] {
             hasher.write(part.as_bytes());
             // No name has a zero byte in it, so no two owners run together.
             hasher.write(&[0]);
         }
-        format!("veth{:011x}", hasher.finish() >> 20)
+        hasher.finish() >> 20
     }
 
     /// The text for the interface's alias, for `ip link` and for GC. `None` where the names are too long for one.

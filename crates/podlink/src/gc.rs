@@ -89,6 +89,6 @@ fn del(plugin: &str, network: &str, attachment: &Attachment) -> Result<(), Error
     })?;
     let version = cni::SpecVersion::LATEST.as_str();
     let config = serde_json::json!({ "cniVersion": version, "name": network, "type": plugin });
-    let network = NetworkCall::for_tests(config.to_string().into_bytes(), "")?;
+    let network = NetworkCall::from_parts(config.to_string().into_bytes(), "")?;
     run.del(&AttachmentCall { network, attachment: attachment.clone(), netns: None, interface_is_new: false })
 }

@@ -40,10 +40,13 @@ pub fn status(host: &Netlink, config: &Config, network: &str) -> Result<(), Erro
     };
     // Not asked before: on a node in order this dump of all interfaces is not needed.
     let links = host.links().explain("the node's interfaces")?;
-    let is_attached = |link: &&Link| {
-        let owner = link.alias.as_deref().and_then(Owner::from_alias);
-        link.is_veth() && owner.is_some_and(|owner| owner.network == network)
-            || bridge.as_ref().is_some_and(|bridge| link.master == Some(bridge.index))
+    let is_attached = |link: &&Link| match &bridge {
+        Some(bridge) => link.master == Some(bridge.index),
+        // One on another bridge was attached when the config named that.
+        None => {
+            let owner = link.alias.as_deref().and_then(Owner::from_alias);
+            link.is_veth() && link.master.is_none() && owner.is_some_and(|owner| owner.network == network)
+        }
     };
     let attached: Vec<_> = links.iter().filter(is_attached).map(|link| link.name.as_str()).collect();
     let Some(first) = attached.first() else { return Ok(()) };

@@ -13,7 +13,7 @@ mod rules;
 
 use cni::{Attachment, AttachmentCall, CniResult, Delegate, Error, ErrorCode, Interface, NetworkCall, Plugin};
 use netlink::{Link, MacAddr, Netlink};
-use pod::{Detection, Explain, Owner, Pod, Undo, Veth};
+use pod::{Detection, Explain, Owner, Pod, Turn, Undo, Veth};
 
 use crate::config::Config;
 
@@ -42,6 +42,7 @@ impl Plugin for Bridge {
         })?;
 
         let owner = owner(call);
+        let _turn = Turn::take(&owner)?;
         let mut undo = Undo::new(&host);
         let create = || Veth::create(&host, &pod, &owner, config.mac, config.mtu);
         let port = call.step("create the veth pair", create)?;
@@ -119,6 +120,7 @@ impl Plugin for Bridge {
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
         let (host, owner) = (open_host()?, owner(call));
+        let _turn = Turn::take(&owner)?;
         // An address only after its link: it must not be given to another pod while this one can still use it.
         let release = || {
             // A result that cannot be read tells nothing, and must not keep the pod from going.

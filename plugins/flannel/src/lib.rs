@@ -9,6 +9,7 @@ mod kept;
 mod subnet;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use cni::{Attachment, AttachmentCall, CniResult, Delegate, Error, ErrorCode, NetworkCall, Plugin};
 
@@ -63,18 +64,26 @@ impl Plugin for Flannel {
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
         let config = Config::read_for_removal(call)?;
         let dead = kept::dead(&config.data_dir, &call.config.name, valid)?;
-        // The config may have named another plugin when these were made.
-        let mut plugins: BTreeMap<String, Object> =
-            dead.iter().map(|(_, config)| (plugin_of(config).to_owned(), config.clone())).collect();
-        plugins.insert(config.plugin().to_owned(), config.delegated(call, None));
-        let collected: Vec<_> =
-            plugins.into_values().map(|config| delegate(call, config, |delegate| delegate.gc())).collect();
-        collected.into_iter().collect::<Result<(), Error>>()?;
-        for (path, _) in dead {
-            kept::remove(&path)
-                .map_err(|e| Error::new(ErrorCode::IO, format!("GC cannot remove {}: {e}", path.display())))?;
+        let mut collected = delegate(call, config.delegated(call, None), |delegate| delegate.gc());
+        // The config may have named another plugin, or place for addresses, when these were made.
+        let mut others: BTreeMap<String, (Object, Vec<PathBuf>)> = BTreeMap::new();
+        for (path, config) in dead {
+            let key =
+                format!("{} {}", plugin_of(&config), config.get("ipam").map_or_else(String::new, ToString::to_string));
+            others.entry(key).or_insert_with(|| (config, Vec::new())).1.push(path);
         }
-        Ok(())
+        for (config, paths) in others.into_values() {
+            let done = delegate(call, config, |delegate| delegate.gc());
+            // Those of a plugin that is gone by now stay, and so does what they know.
+            let removed = done.and_then(|()| {
+                paths.iter().try_for_each(|path| {
+                    kept::remove(path)
+                        .map_err(|e| Error::new(ErrorCode::IO, format!("GC cannot remove {}: {e}", path.display())))
+                })
+            });
+            collected = collected.and(removed);
+        }
+        collected
     }
 
     fn status(&self, call: &NetworkCall) -> Result<(), Error> {

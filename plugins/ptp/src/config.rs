@@ -93,7 +93,7 @@ mod tests {
         for (key, value) in keys.as_object().unwrap() {
             config[key] = value.clone();
         }
-        Config::read(&NetworkCall::for_tests(config.to_string().into_bytes(), "")?)
+        Config::read(&NetworkCall::from_parts(config.to_string().into_bytes(), "")?)
     }
 
     #[test]

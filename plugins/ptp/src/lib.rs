@@ -11,7 +11,7 @@ use cni::{
     Attachment, AttachmentCall, CniResult, Delegate, Error, ErrorCode, Interface, IpConfig, NetworkCall, Plugin,
 };
 use netlink::{Link, MacAddr, Netlink};
-use pod::{Explain, Owner, Pod, Undo, Veth};
+use pod::{Explain, Owner, Pod, Turn, Undo, Veth};
 
 use crate::config::Config;
 
@@ -40,6 +40,7 @@ impl Plugin for Ptp {
         let (pod, host) =
             call.step("open the namespaces", || Ok::<_, Error>((Pod::open(call.netns()?)?, open_host()?)))?;
         let owner = owner(call);
+        let _turn = Turn::take(&owner)?;
         let mut undo = Undo::new(&host);
         let create = || Veth::create(&host, &pod, &owner, None, config.mtu);
         let veth = call.step("create the veth pair", create)?;
@@ -79,6 +80,7 @@ impl Plugin for Ptp {
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
         let (host, owner) = (open_host()?, owner(call));
+        let _turn = Turn::take(&owner)?;
         // An address only after its link: it must not be given to another pod while this one can still use it.
         let release = || {
             // A result that cannot be read tells nothing, and must not keep the pod from going.

@@ -124,7 +124,7 @@ mod tests {
     fn read(config: Value, args: &str) -> Result<Vec<String>, Error> {
         let mut whole = json!({ "cniVersion": "1.0.0", "name": "net", "type": "bridge" });
         config.as_object().unwrap().iter().for_each(|(key, value)| whole[key] = value.clone());
-        let config = Config::read(&NetworkCall::for_tests(whole.to_string().into_bytes(), args)?)?;
+        let config = Config::read(&NetworkCall::from_parts(whole.to_string().into_bytes(), args)?)?;
         let gateway = |ip: &IpConfig| ip.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
         Ok(config.ips.iter().map(|ip| format!("{}{}", ip.address, gateway(ip))).collect())
     }

@@ -116,7 +116,12 @@ fn a_reservation_of_the_reference_is_left_alone_until_two_proofs_speak_against_i
     assert!(site.gc().is_empty());
     assert_eq!(site.node.reserved("net").len(), 1);
 
-    std::fs::create_dir_all(site.node.outside("/var/lib/cni/results")).unwrap();
+    let records = site.node.outside("/var/lib/cni/results");
+    std::fs::create_dir_all(&records).unwrap();
+    // Records of other networks: this one's may be elsewhere.
+    assert_eq!(site.leaks(), (1, vec![], vec![format!("address {address}")]));
+    let other = json!({ "kind": "cniCacheV1", "containerId": "other", "ifName": "eth0", "networkName": "net", "config": "e30=" });
+    std::fs::write(records.join("net-other-eth0"), other.to_string()).unwrap();
     assert_eq!(site.leaks(), (1, vec![format!("address {address}")], vec![]));
     assert_eq!(site.gc(), [format!("address {address}")]);
     assert!(site.node.reserved("net").is_empty());

@@ -96,10 +96,17 @@ fn after_garbage_a_crash_or_a_bare_failure_the_plugin_is_told_to_del() {
         (r#"[ $CNI_COMMAND = DEL ] || kill -9 $$"#, "signal 9"),
         ("[ $CNI_COMMAND = DEL ] || exit 3", "exit status: 3"),
     ] {
-        let scripts = Scripts::new(script);
-        let error = Delegate::find(&scripts.call(), "ipam").unwrap().start_add().unwrap().add().unwrap_err();
-        assert!(error.to_string().contains(word), "{script}: {error}");
-        assert_eq!(scripts.verbs(), ["ADD", "DEL"], "{script}");
+        // Else an earlier ADD may be in force, which the DEL would undo.
+        for (is_new, verbs) in [(true, &["ADD", "DEL"][..]), (false, &["ADD"])] {
+            let (scripts, attachment) =
+                (Scripts::new(script), Attachment { container_id: "c1".to_owned(), ifname: "eth0".to_owned() });
+            let call = scripts.call();
+            let delegate = Delegate::find(&call, "ipam").unwrap();
+            let delegate = if is_new { delegate.for_new_interface(&attachment) } else { delegate };
+            let error = delegate.start_add().unwrap().add().unwrap_err();
+            assert!(error.to_string().contains(word), "{script}: {error}");
+            assert_eq!(scripts.verbs(), verbs, "{script}");
+        }
     }
 }
 

@@ -15,6 +15,8 @@ const STAMP: usize = 104;
 
 /// Room for more blocks than there are, and what one more is made for.
 const SPARE_BLOCKS: usize = 8;
+/// Some hundred million entries.
+const MOST_PAGES: u32 = 1 << 20;
 /// More blocks than this mean addresses strewn over so many subnets that an index is of no use.
 pub(crate) const MOST_BLOCKS: usize = 1024;
 
@@ -82,7 +84,7 @@ impl Header {
             stamp: Stamp::from_bytes(&bytes[STAMP..]).ok_or(Stale)?,
         };
         let sound = bytes.starts_with(MAGIC)
-            && header.pages > 0
+            && (1..MOST_PAGES).contains(&header.pages)
             && header.blocks <= header.block_room
             && header.block_room as usize <= MOST_BLOCKS + SPARE_BLOCKS;
         if sound { Ok(header) } else { Err(Stale) }

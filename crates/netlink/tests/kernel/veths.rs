@@ -2,7 +2,7 @@
 
 use netlink::{Error, LinkKind};
 
-use crate::harness::{bridge, link, mac, pair, veth, wired};
+use crate::harness::{bridge, link, mac, namespace, pair, veth, wired};
 
 #[test]
 fn both_ends_are_born_where_and_as_asked() {
@@ -82,4 +82,15 @@ fn nothing_follows_a_deletion_that_did_not_happen() {
     // Of a veth's two ends each can be deleted; `lo` cannot.
     let error = pair.host.delete_link_then("lo", || panic!("it is there")).map(|_: Option<()>| ()).unwrap_err();
     assert!(error.to_string().contains("delete interface lo"), "{error}");
+}
+
+#[test]
+fn the_number_of_the_far_ends_namespace_is_that_namespaces_only() {
+    let (pair, other) = (pair(), namespace());
+    assert_eq!(pair.host.id_of(&pair.pod).unwrap(), None, "nothing leads there yet");
+    pair.host.create_veth(&veth("veth0", None, "eth0", &pair.pod)).unwrap();
+    let id = link(&pair.host, "veth0").peer_netnsid;
+    assert!(id.is_some());
+    assert_eq!(pair.host.id_of(&pair.pod).unwrap(), id);
+    assert_eq!(pair.host.id_of(&other).unwrap(), None);
 }

@@ -147,6 +147,13 @@ fn strings<T: ToString>(all: &[T]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
 }
 
+impl Uplink {
+    /// What it is, in a word.
+    pub fn what(&self) -> &str {
+        if self.kind == "physical" || !self.gateways.is_empty() { "uplink" } else { &self.kind }
+    }
+}
+
 /// How a pod is told in words, the same in both kinds of picture.
 impl Pod {
     /// `eth0 in pod-a`, or as much of it as is known.
@@ -170,9 +177,10 @@ impl Pod {
             ports => format!("host port {}", ports.join(", ")),
         };
         let mut lines = vec![who.join(", "), ports, self.rules.join(", "), self.limits.join(", ")];
+        let why = if self.why.is_empty() { "nothing speaks for it or against it" } else { &self.why };
         match self.verdict {
-            Some(Verdict::Dead) => lines.push(format!("✗ dead: {}", self.why)),
-            Some(Verdict::Unknown) => lines.push(format!("? unknown: {}", self.why)),
+            Some(Verdict::Dead) => lines.push(format!("✗ dead: {why}")),
+            Some(Verdict::Unknown) => lines.push(format!("? unknown: {why}")),
             Some(Verdict::Alive) | None => {}
         }
         lines.retain(|line| !line.is_empty());

@@ -53,7 +53,7 @@ pub(crate) fn draw(picture: &Picture) -> String {
     let has_pods = pods.iter().any(|pods| !pods.is_empty());
     let whole = (if has_pods { pod_x + right } else { node_right } + MARGIN, y + MARGIN);
     let mut node = String::new();
-    boxed(&mut node, (MARGIN, MARGIN), (left + 2.0 * PADDING, y - MARGIN), "#eef1f5", &[title.clone()]);
+    boxed(&mut node, (MARGIN, MARGIN), (left + 2.0 * PADDING, y - MARGIN), "#eef1f5", std::slice::from_ref(&title));
     let (width, height) = whole;
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -68,7 +68,7 @@ pub(crate) fn draw(picture: &Picture) -> String {
 fn groups(picture: &Picture) -> Vec<Group<'_>> {
     let mut groups = Vec::new();
     for uplink in &picture.uplinks {
-        let name = if uplink.kind == "physical" { "uplink" } else { &uplink.kind };
+        let name = uplink.what();
         let mut lines = vec![format!("{name} {}", uplink.name)];
         lines.extend(uplink.addresses.iter().cloned());
         lines.extend(uplink.gateways.iter().map(|gateway| format!("default via {gateway}")));

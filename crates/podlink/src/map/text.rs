@@ -33,7 +33,7 @@ fn root(picture: &Picture) -> Branch {
 }
 
 fn uplink(uplink: &Uplink) -> Branch {
-    let kind = if uplink.kind == "physical" { "uplink" } else { &uplink.kind };
+    let kind = uplink.what();
     let line =
         format!("{kind} {}{}{}", uplink.name, listed("", &uplink.addresses), listed("default via ", &uplink.gateways));
     Branch { line, ..Branch::default() }

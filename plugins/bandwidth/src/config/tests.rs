@@ -7,7 +7,7 @@ fn read(keys: Value) -> Result<Config, Error> {
     for (key, value) in keys.as_object().unwrap() {
         config[key] = value.clone();
     }
-    Config::read(&NetworkCall::for_tests(config.to_string().into_bytes(), "")?)
+    Config::read(&NetworkCall::from_parts(config.to_string().into_bytes(), "")?)
 }
 
 #[track_caller]
@@ -78,7 +78,7 @@ fn bad_values_are_refused_and_their_key_is_named() {
     let overflow = json!({"runtimeConfig": {"bandwidth": {"ingressBurst": 8000}}});
     refused(overflow, &["runtimeConfig.bandwidth.ingressBurst"]);
     let text = r#"{"cniVersion": "1.0.0", "name": "net", "ingressRate": 18446744073709551616}"#;
-    let error = Config::read(&NetworkCall::for_tests(text.into(), "").unwrap()).unwrap_err();
+    let error = Config::read(&NetworkCall::from_parts(text.into(), "").unwrap()).unwrap_err();
     assert!(error.msg.contains("ingressRate"), "{error}");
 }
 

@@ -7,7 +7,7 @@ fn read_with(args: &str, keys: Value) -> Result<Config, Error> {
     for (key, value) in keys.as_object().unwrap() {
         config[key] = value.clone();
     }
-    Config::read(&NetworkCall::for_tests(config.to_string().into_bytes(), args)?)
+    Config::read(&NetworkCall::from_parts(config.to_string().into_bytes(), args)?)
 }
 
 fn read(keys: Value) -> Result<Config, Error> {
@@ -118,6 +118,6 @@ fn trunks_that_make_no_sense_are_refused() {
 #[test]
 fn del_reads_no_more_than_it_needs() {
     let config = json!({"cniVersion": "1.0.0", "name": "net", "vlan": 9999, "mtu": 1, "ipam": {"type": "host-local"}});
-    let call = NetworkCall::for_tests(config.to_string().into_bytes(), "").unwrap();
+    let call = NetworkCall::from_parts(config.to_string().into_bytes(), "").unwrap();
     assert_eq!(ipam_type(&call).unwrap().as_deref(), Some("host-local"));
 }

@@ -8,7 +8,7 @@ fn config(keys: Value) -> Config {
     for (key, value) in keys.as_object().unwrap() {
         config[key] = value.clone();
     }
-    Config::read(&NetworkCall::for_tests(config.to_string().into_bytes(), "").unwrap()).unwrap()
+    Config::read(&NetworkCall::from_parts(config.to_string().into_bytes(), "").unwrap()).unwrap()
 }
 
 fn completed(keys: Value, result: Value) -> Result<CniResult, Error> {

@@ -7,7 +7,7 @@ fn read(keys: Value) -> Result<Config, Error> {
     for (key, value) in keys.as_object().unwrap() {
         config[key] = value.clone();
     }
-    Config::read(&NetworkCall::for_tests(config.to_string().into_bytes(), "")?)
+    Config::read(&NetworkCall::from_parts(config.to_string().into_bytes(), "")?)
 }
 
 #[test]

@@ -3,7 +3,7 @@ use super::*;
 fn call(keys: Value) -> NetworkCall {
     let mut config = json!({ "cniVersion": "1.0.0", "name": "net", "type": "flannel" });
     keys.as_object().unwrap().iter().for_each(|(key, value)| config[key] = value.clone());
-    NetworkCall::for_tests(config.to_string().into_bytes(), "").unwrap()
+    NetworkCall::from_parts(config.to_string().into_bytes(), "").unwrap()
 }
 
 fn subnet(masquerades: bool) -> Subnet {

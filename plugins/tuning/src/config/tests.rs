@@ -7,7 +7,7 @@ fn read_with(args: &str, keys: Value) -> Result<Config, Error> {
     for (key, value) in keys.as_object().unwrap() {
         config[key] = value.clone();
     }
-    Config::read(&NetworkCall::for_tests(config.to_string().into_bytes(), args)?, "eth0")
+    Config::read(&NetworkCall::from_parts(config.to_string().into_bytes(), args)?, "eth0")
 }
 
 fn read(keys: Value) -> Result<Config, Error> {
@@ -94,6 +94,6 @@ fn bad_values_are_refused_and_their_key_is_named() {
     refused(json!({"mac": "nonsense"}), &["mac", "nonsense"]);
     refused(json!({"runtimeConfig": {"mac": "01:00:5e:00:00:01"}}), &["runtimeConfig.mac", "multicast"]);
     let twice = br#"{"cniVersion": "1.0.0", "name": "net", "sysctl": {"net.a": "1", "net.b": "2", "net.a": "3"}}"#;
-    let error = Config::read(&NetworkCall::for_tests(twice.to_vec(), "").unwrap(), "eth0").unwrap_err();
+    let error = Config::read(&NetworkCall::from_parts(twice.to_vec(), "").unwrap(), "eth0").unwrap_err();
     assert!(error.msg.contains("net.a") && error.msg.contains("twice"), "{error}");
 }

@@ -184,6 +184,8 @@ fn bit_rate(bits: u64) -> String {
 
 fn pod(survey: &Survey, key: Key, found: Found<'_>) -> Pod {
     let (network, container_id, ifname, _) = key;
+    let mut limits = found.limits;
+    limits.sort();
     let attachment = Attachment { container_id, ifname };
     let peer = found.link.and_then(|link| link.peer.as_ref());
     let mut addresses = peer.map(|peer| strings(&peer.addresses)).unwrap_or_default();
@@ -192,7 +194,11 @@ fn pod(survey: &Survey, key: Key, found: Found<'_>) -> Pod {
     reserved.sort();
     addresses.extend(reserved.into_iter().map(ToString::to_string));
     let verdicts = [Verdict::Alive, Verdict::Unknown, Verdict::Dead];
-    let of = |verdict| found.judgements.iter().find(|judgement| judgement.verdict == verdict);
+    // Of what is said of its parts, what says more comes first: one of its addresses, as a rule.
+    let of = |verdict| {
+        let said = found.judgements.iter().filter(|judgement| judgement.verdict == verdict);
+        said.rev().max_by_key(|judgement| judgement.evidence().len())
+    };
     let judgement = verdicts.into_iter().find_map(of);
     let namespace = peer.map(|peer| peer.carrier.namespace.as_path()).or_else(|| recorded(&found.judgements));
     Pod {
@@ -203,7 +209,7 @@ fn pod(survey: &Survey, key: Key, found: Found<'_>) -> Pod {
         addresses,
         host_ports: found.host_ports.iter().map(ToString::to_string).collect(),
         rules: found.rules.iter().map(ToString::to_string).collect(),
-        limits: found.limits,
+        limits,
         verdict: judgement.map(|judgement| judgement.verdict),
         why: judgement.map(|judgement| judgement.evidence().join("; ")).unwrap_or_default(),
         ifname: match peer {
