@@ -67,7 +67,6 @@ impl Plugin for Portmap {
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
         let (network, container_id) = (&call.network.config.name, &call.attachment.container_id);
-        // Open until the end for the kernel to free what was deleted.
         let mut nft = open_if_there()?;
         let mut removed = Ok(Vec::new());
         if let (Some(nft), Some(tag)) = (&mut nft, owner(call).alias()) {

@@ -32,7 +32,6 @@ pub fn take(node: &Node, command: &Command, stdin: &[u8]) -> Result<Census, Stri
     node.run(|| trace(command, stdin)).map_err(|e| format!("{}: {e}", command.get_program().display()))
 }
 
-#[expect(clippy::zombie_processes, reason = "the loop waits for every process that is traced, and this is one")]
 fn trace(command: &Command, stdin: &[u8]) -> Result<Census, Box<dyn std::error::Error + Send + Sync>> {
     // The shell waits for a line before it becomes the plugin; by then it is traced.
     let mut held = Command::new(need::tool("sh"));
