@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use netlink::{Link, LinkKind, Netlink};
+use netlink::{Link, LinkKind, Namespace, Netlink};
 use pod::Owner;
 
 use crate::error::Error;
-use crate::evidence::LinkState;
+use crate::evidence::{Carrier, LinkState};
 use crate::namespaces::Namespaces;
 
 /// The interfaces of the calling thread's network namespace.
@@ -70,10 +70,18 @@ impl Links {
 
 fn state(link: &Link, namespaces: &Namespaces) -> LinkState {
     let name = link.name.clone();
-    match link.peer_index.and_then(|peer| namespaces.far_end(link.index, peer)) {
+    let candidates = link.peer_index.map(|peer| namespaces.far_ends(link.index, peer)).unwrap_or_default();
+    match candidates.iter().find(|candidate| is_there(candidate, link)) {
         Some(peer) => LinkState::Paired { name, peer: peer.clone() },
         None => LinkState::Alone { name },
     }
+}
+
+/// Whether the far end of the node's `link` is in the namespace of `candidate`: their indices are those of other pairs, too, where
+/// several nodes share a machine. What the kernel does not tell may be so.
+fn is_there(candidate: &Carrier, link: &Link) -> bool {
+    let id = Netlink::new().and_then(|node| node.id_of(&Namespace::open(&candidate.namespace)?));
+    id.map_or(true, |id| id == link.peer_netnsid)
 }
 
 /// Whose an interface says it is.

@@ -106,13 +106,7 @@ impl Namespaces {
         self.addresses.get(&address)
     }
 
-    /// The pod's end of the node's link with this index and this far end's index. By numbers alone, which another pair of
-    /// another node-like namespace may have, too: it may say that an end is there that is not, never the other way round.
-    pub fn far_end(&self, index: u32, peer: u32) -> Option<&Carrier> {
-        self.far_ends(index, peer).first()
-    }
-
-    /// All that have these numbers.
+    /// What may be the pod's end of the node's link with this index and this far end's index, by numbers alone.
     pub fn far_ends(&self, index: u32, peer: u32) -> &[Carrier] {
         self.ends.get(&(peer, index)).map(Vec::as_slice).unwrap_or_default()
     }
