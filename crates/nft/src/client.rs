@@ -26,7 +26,7 @@ const ATTEMPTS: usize = 64;
 
 /// An nf_tables socket, for one network namespace: that of the thread which opened it.
 ///
-/// Dropping it after something was deleted does not wait until the kernel has freed that.
+/// Dropping it does not wait until the kernel has freed what was deleted, here or by anybody else.
 #[derive(Debug)]
 pub struct Nft {
     socket: Socket,
@@ -67,11 +67,6 @@ impl Nft {
             no_destroy: false,
             send_limit: DEFAULT_SEND_LIMIT,
         })
-    }
-
-    /// From now on closing the socket is the kernel's affair: something was deleted, or undone.
-    fn leave_closing_to_kernel(&mut self) {
-        self.parting = self.parting.take().or_else(|| parting::leave_to_kernel(self.socket.as_raw_fd()));
     }
 
     fn next_seq(&mut self, messages: u32) -> u32 {
@@ -127,6 +122,12 @@ impl Nft {
 
     fn messages(&self, length: usize) -> Messages<'_> {
         Messages(self.buffer.get(..length).unwrap_or_default())
+    }
+}
+
+impl Drop for Nft {
+    fn drop(&mut self) {
+        self.parting = parting::leave_to_kernel(self.socket.as_raw_fd());
     }
 }
 

@@ -94,23 +94,6 @@ impl Transaction {
         self.operations.len()
     }
 
-    /// Whether the kernel will have something to free.
-    pub(crate) fn removes(&self) -> bool {
-        use Operation::{FlushChain, FlushSet, RemoveChain, RemoveElements, RemoveRule, RemoveSet, RemoveTable};
-        self.operations.iter().any(|operation| {
-            matches!(
-                operation,
-                RemoveTable { .. }
-                    | RemoveChain { .. }
-                    | FlushChain { .. }
-                    | RemoveRule { .. }
-                    | RemoveSet { .. }
-                    | FlushSet { .. }
-                    | RemoveElements { .. }
-            )
-        })
-    }
-
     fn push(&mut self, operation: Operation) -> &mut Transaction {
         self.operations.push(operation);
         self

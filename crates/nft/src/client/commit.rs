@@ -49,9 +49,6 @@ impl Nft {
 
     fn run(&mut self, transaction: &Transaction, dry_run: bool) -> Result<(), Error> {
         transaction.validate()?;
-        if dry_run || transaction.removes() {
-            self.leave_closing_to_kernel();
-        }
         let mut skip = Vec::new();
         let mut emulate_destroy = self.no_destroy;
         let mut attempts = 0;
@@ -73,11 +70,7 @@ impl Nft {
                 Outcome::RefusedWhole(ack) => {
                     return Err(Error::refused(ack.refusal(transaction.brief(), None), Missing::Unknown));
                 }
-                Outcome::Refused(refused) => {
-                    // What came before it in the batch was done, and undone.
-                    self.leave_closing_to_kernel();
-                    refused
-                }
+                Outcome::Refused(refused) => refused,
             };
             let may_miss = |position: usize| batch.units.get(position).is_some_and(|unit| unit.may_miss);
             // What need not be there and is not there is left out, and the rest tried again. Leaving out is exact only

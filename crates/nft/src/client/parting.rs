@@ -1,7 +1,7 @@
 //! Leaving the last close of a socket to the kernel.
 //!
-//! To close an nf_tables socket after a delete takes the caller 5 to 20 ms: `nft_rcv_nl_event` waits for the kernel to free
-//! what was deleted, whoever closes it. Nothing that we or our caller do depends on that. So the socket is sent as a
+//! To close an nf_tables socket takes the caller 5 to 20 ms after a delete: `nft_rcv_nl_event` waits for the kernel to free
+//! what was deleted, whoever deleted it and whoever closes. Nothing that we or our caller do depends on that. So the socket is sent as a
 //! message (`SCM_RIGHTS`) to a unix socket that is itself in the message and that nobody else has: the kernel's collector of
 //! such cycles (net/unix/garbage.c), which exists because every program can make one, closes both on a worker thread.
 //! On kernels before 6.9 it may do so within our own close, which then takes as long as it would have anyway.
@@ -55,8 +55,6 @@ mod tests {
             let mut tx = Transaction::new();
             tx.add_table(&table).delete_table(&table);
             nft.commit(&tx).unwrap();
-            assert!(nft.parting.is_some(), "closing would have waited");
-            assert!(!nft.has_table(&table).unwrap(), "it can still be used");
             drop(nft);
             let begin = Instant::now();
             while open_sockets() > before {
