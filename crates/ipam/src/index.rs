@@ -85,9 +85,9 @@ impl Index {
         self.taken.contains(address)
     }
 
-    /// All addresses a file stands for.
-    pub(crate) fn all_taken(&self) -> impl Iterator<Item = IpAddr> {
-        self.taken.iter()
+    /// How many addresses from `first` to `last` a file stands for, both included.
+    pub(crate) fn count(&self, first: IpAddr, last: IpAddr) -> usize {
+        self.taken.count(first, last)
     }
 
     /// Notes a reservation that was made. Needs the lock, as the next two.

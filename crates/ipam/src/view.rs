@@ -9,6 +9,7 @@ use crate::boot::{Boot, Mark};
 use crate::directory::{Directory, Reservation, read_one, remove};
 use crate::error::Error;
 use crate::index::{Index, Stale};
+use crate::range::Range;
 use crate::range_set::RangeSet;
 use crate::store::Usage;
 
@@ -116,7 +117,11 @@ impl<'a> View<'a> {
     pub(crate) fn usage(&self, ranges: &RangeSet) -> Usage {
         let counts = |address: &IpAddr| ranges.range_for(*address).is_some_and(|range| range.role(*address).is_none());
         let used = match &self.source {
-            Source::Index(index) => index.all_taken().filter(counts).count(),
+            Source::Index(index) => {
+                let in_ranges: usize =
+                    ranges.ranges().iter().map(|range| index.count(range.start(), range.end())).sum();
+                in_ranges - ranges.ranges().iter().map(|range| never_given(range, index)).sum::<usize>()
+            }
             Source::Files(directory) => directory.taken().filter(counts).count(),
         };
         Usage { ranges: ranges.clone(), capacity: ranges.capacity(), used: used as u128 }
@@ -166,6 +171,14 @@ impl<'a> View<'a> {
             Index::discard(self.dir);
         }
     }
+}
+
+/// How many addresses of the range are taken that it never gives out.
+fn never_given(range: &Range, index: &Index) -> usize {
+    let subnet = range.subnet();
+    let special: HashSet<_> = [range.gateway(), subnet.network(), subnet.broadcast()].into();
+    let is_in = |address: &&IpAddr| range.contains(**address) && range.role(**address).is_some();
+    special.iter().filter(is_in).filter(|address| index.is_taken(**address)).count()
 }
 
 /// Under the lock a temporary file is always one that a killed process left.

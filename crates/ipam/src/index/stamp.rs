@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::index::Stale;
 
@@ -28,7 +29,11 @@ impl Stamp {
 
     /// Gives the directory a stamp that it never had. An error where the file system cannot keep it.
     pub(crate) fn set(dir: &Path) -> Result<Self, Stale> {
-        let random = getrandom::u32().map_err(|_| Stale)?;
+        let mut random = [0; 4];
+        if !matches!(getrandom(&mut random, GetRandomFlags::empty()), Ok(4)) {
+            return Err(Stale);
+        }
+        let random = u32::from_ne_bytes(random);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| Stale)?;
         let modified = Timespec { tv_sec: now.as_secs().cast_signed(), tv_nsec: i64::from(random % 1_000_000_000) };
         let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };

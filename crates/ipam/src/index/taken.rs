@@ -1,7 +1,7 @@
 //! Which addresses are taken: bitmaps of 4,096 neighbours each.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 
 use crate::address::to_bits;
@@ -54,16 +54,20 @@ impl Taken {
         self.blocks.iter().any(|block| block.key == key && block.bits[byte] & bit != 0)
     }
 
-    /// Every address whose bit is set.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = IpAddr> {
-        self.blocks.iter().flat_map(|block| {
-            let (v6, upper) = block.key;
-            let bit_is_set = |i: &u128| block.bits[*i as usize / 8] & (1 << (i % 8)) != 0;
-            (0..1 << WIDTH).filter(bit_is_set).map(move |i| {
-                let bits = upper << WIDTH | i;
-                if v6 { Ipv6Addr::from_bits(bits).into() } else { IpAddr::from(Ipv4Addr::from_bits(bits as u32)) }
-            })
-        })
+    /// How many addresses from `first` to `last` are marked, both included.
+    pub(crate) fn count(&self, first: IpAddr, last: IpAddr) -> usize {
+        let (from, to) = (to_bits(first), to_bits(last));
+        let of_family = self.blocks.iter().filter(|block| block.key.0 == first.is_ipv6());
+        let count = |block: &Block| {
+            let begin = block.key.1 << WIDTH;
+            let end = begin | ((1 << WIDTH) - 1);
+            if from <= begin && end <= to {
+                return block.bits.iter().map(|byte| byte.count_ones() as usize).sum();
+            }
+            let is_marked = |bits: &u128| block.bits[(bits - begin) as usize / 8] & (1 << (bits % 8)) != 0;
+            (from.max(begin)..=to.min(end)).filter(is_marked).count()
+        };
+        of_family.map(count).sum()
     }
 
     /// Marks an address, here alone.

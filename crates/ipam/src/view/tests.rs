@@ -139,3 +139,26 @@ fn both_families_share_it() {
     given.iter().enumerate().for_each(|(i, addresses)| assert_eq!(store.release(&pod(i)).unwrap(), *addresses));
     assert_eq!(store.list().unwrap(), []);
 }
+
+#[test]
+fn the_index_counts_what_the_files_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path(), "net").unwrap();
+    let range = |start: &str, end: &str| {
+        let bound = |text: &str| Some(text.parse().unwrap());
+        Range::new("10.1.0.0/16".parse().unwrap(), bound(start), bound(end), bound("10.1.0.9")).unwrap()
+    };
+    // Within a block, over several, to the broadcast address.
+    let set = RangeSet::new(vec![range("10.1.0.3", "10.1.0.12"), range("10.1.14.0", "10.1.255.255")]).unwrap();
+    let sets = RangeSets::new(vec![set]).unwrap();
+    fs::create_dir(store.dir()).unwrap();
+    let addresses = ["0.2", "0.3", "0.9", "0.12", "0.13", "13.255", "14.0", "16.0", "200.7", "255.255"];
+    addresses.iter().for_each(|last| fs::write(store.dir().join(format!("10.1.{last}")), "kept by hand").unwrap());
+    let by_files = store.status(&sets).unwrap();
+    assert_eq!(by_files[0].used, 5);
+    drop(store.allocate(&pod(0), &sets, &[]).unwrap());
+    assert!(is_from_index(&store));
+    assert_eq!(store.status(&sets).unwrap()[0].used, 6);
+    store.release(&pod(0)).unwrap();
+    assert_eq!(store.status(&sets).unwrap(), by_files);
+}
