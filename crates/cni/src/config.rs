@@ -134,6 +134,30 @@ impl NetConf {
         }
     }
 
+    /// The same where it only helps to find what is to be removed: one that cannot be read tells nothing, and must not keep a pod
+    /// from going.
+    pub fn prev_result_if_valid(&self) -> CniResult {
+        self.prev_result().ok().flatten().unwrap_or_default()
+    }
+
+    /// The IPAM plugin, `ipam.type`, whatever else is in the config; `None` where it names none.
+    ///
+    /// # Errors
+    /// Code 7 when it is no text.
+    pub fn ipam_type(&self) -> Result<Option<String>, Error> {
+        #[derive(Deserialize)]
+        struct Keys {
+            #[serde(default)]
+            ipam: Ipam,
+        }
+        #[derive(Default, Deserialize)]
+        struct Ipam {
+            #[serde(rename = "type", default)]
+            plugin: String,
+        }
+        Ok(Some(self.read::<Keys>()?.ipam.plugin).filter(|plugin| !plugin.is_empty()))
+    }
+
     /// The attachments GC must keep: `cni.dev/valid-attachments`, or `cni.dev/attachments` as older libcni named it.
     ///
     /// # Errors

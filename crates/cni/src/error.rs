@@ -66,6 +66,14 @@ impl Error {
         self
     }
 
+    /// The same error as the answer to STATUS: code 50, unless it says 50 or 51 already.
+    pub fn unavailable(self) -> Error {
+        match self.code {
+            ErrorCode::NOT_AVAILABLE | ErrorCode::LIMITED_CONNECTIVITY => self,
+            _ => Error { code: ErrorCode::NOT_AVAILABLE, ..self },
+        }
+    }
+
     /// The JSON of the specification's "Error" section, one trailing newline.
     pub fn to_json(&self, version: SpecVersion) -> String {
         let wire = WireError {

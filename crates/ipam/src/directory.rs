@@ -43,8 +43,7 @@ pub(crate) struct Directory {
 
 impl Directory {
     /// Reads a directory; one that does not exist has no reservations. Files that vanish meanwhile are left out.
-    pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
-        let mark = Mark::current();
+    pub(crate) fn read(dir: &Path, mark: Option<&Mark>) -> Result<Self, Error> {
         let mut found = Self { reservations: Vec::new(), taken: HashSet::new(), temporary: None };
         let entries = match fs::read_dir(dir) {
             Ok(entries) => entries,
@@ -61,7 +60,7 @@ impl Directory {
             }
             // `lock`, `last_reserved_ip.0` and whatever else lies here is no address.
             let Ok(address) = name.parse::<IpAddr>() else { continue };
-            found.reservations.extend(read_file(address, entry.path(), entry.file_type(), mark.as_ref()));
+            found.reservations.extend(read_file(address, entry.path(), entry.file_type(), mark));
         }
         found.taken = found.reservations.iter().map(|reservation| reservation.address).collect();
         Ok(found)

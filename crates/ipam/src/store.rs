@@ -11,6 +11,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use crate::attachment::Attachment;
+use crate::boot::Mark;
 use crate::directory::{Directory, Reservation};
 use crate::error::Error;
 use crate::lock::Lock;
@@ -94,7 +95,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the directory cannot be read.
     pub fn list(&self) -> Result<Vec<Reservation>, Error> {
-        let mut all = Directory::read(&self.dir)?.into_reservations();
+        let mut all = Directory::read(&self.dir, Mark::current().as_ref())?.into_reservations();
         all.sort_unstable_by_key(|reservation| reservation.address);
         Ok(all)
     }

@@ -38,14 +38,14 @@ impl<'a> View<'a> {
         let mark = Mark::current();
         let source = match mark.as_ref().map(|mark| Index::open(dir, mark)) {
             Some(Ok(index)) => Source::Index(index),
-            None | Some(Err(Stale)) => Source::Files(Directory::read(dir)?),
+            None | Some(Err(Stale)) => Source::Files(Directory::read(dir, mark.as_ref())?),
         };
         Ok(Self { dir, mark, source, changed: false, gone: HashSet::new(), broken: false })
     }
 
     /// Reads the files, whatever the index says.
     pub(crate) fn read_files(&mut self) -> Result<(), Error> {
-        self.source = Source::Files(Directory::read(self.dir)?);
+        self.source = Source::Files(Directory::read(self.dir, self.mark.as_ref())?);
         Ok(())
     }
 
@@ -64,7 +64,7 @@ impl<'a> View<'a> {
 
     /// All reservations, from the files.
     pub(crate) fn reservations(&mut self) -> Result<Vec<Reservation>, Error> {
-        let directory = Directory::read(self.dir)?;
+        let directory = Directory::read(self.dir, self.mark.as_ref())?;
         let all = directory.reservations().to_vec();
         self.source = Source::Files(directory);
         Ok(all)

@@ -13,7 +13,7 @@ use std::path::Path;
 
 pub use make::Make;
 pub use names::{chain_name, comment, owner};
-pub use process::{Programs, installed, restore, save};
+pub use process::{Programs, installed, lock, restore, save};
 pub use ruleset::{Line, Ruleset};
 
 /// An address family, each with programs and tables of its own.

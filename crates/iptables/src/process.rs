@@ -1,5 +1,6 @@
 //! Running iptables' programs.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -59,6 +60,21 @@ impl Programs {
             // What somebody has put there of his own may be of either make.
             plain.filter(|program| Make::of_program(program).is_none_or(|of| of == make)).ok_or(missing)
         })
+    }
+}
+
+/// Keeps other calls of ours from reading and changing rules at the same time, until it is dropped or the process ends. `path` names
+/// what it is for.
+///
+/// # Errors
+/// The file's.
+pub fn lock(path: &str) -> std::io::Result<File> {
+    let file = File::options().create(true).append(true).open(path)?;
+    loop {
+        match file.lock() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            done => return done.map(|()| file),
+        }
     }
 }
 

@@ -336,6 +336,18 @@ impl Key {
         Key(values.into_iter().collect())
     }
 
+    /// The bytes of the key after this one, in the order of bytes; `None` after the last.
+    pub fn after(&self) -> Option<Vec<u8>> {
+        let mut bytes = self.to_bytes();
+        for byte in bytes.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                return Some(bytes);
+            }
+        }
+        None
+    }
+
     /// The bytes as the kernel stores them; the fields of a concatenation are padded to four bytes each.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self.0.as_slice() {

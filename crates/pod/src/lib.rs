@@ -4,6 +4,7 @@
 //! pod ([`Pod::configure`]), and finds what is no longer so ([`Pod::verify`]).
 
 mod address;
+mod detach;
 mod drift;
 mod errors;
 mod forwarding;
@@ -16,6 +17,7 @@ mod unowned;
 mod veth;
 
 pub use address::{Detection, Pod};
+pub use detach::{collect, detach};
 pub use drift::{expect_mac, expect_sysctl, expect_veth, prev_result, recorded};
 pub use errors::{Explain, drift};
 pub use forwarding::{forward, forwarding, ignore_advertisements};
@@ -24,4 +26,4 @@ pub use owner::Owner;
 pub use turn::Turn;
 pub use undo::Undo;
 pub use unowned::delete_unowned;
-pub use veth::{Veth, delete_foreign_veth};
+pub use veth::{Veth, delete_foreign_veth, interface, open_host};

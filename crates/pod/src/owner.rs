@@ -2,7 +2,7 @@
 
 use std::hash::Hasher;
 
-use cni::Attachment;
+use cni::{Attachment, AttachmentCall};
 use siphasher::sip::SipHasher13;
 
 /// What begins the alias of every interface of ours.
@@ -20,6 +20,11 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Whom a call is about.
+    pub fn of(call: &AttachmentCall) -> Owner {
+        Owner { network: call.network.config.name.clone(), attachment: call.attachment.clone() }
+    }
+
     /// The name of the host's end of the pod's veth pair: `veth` and eleven hex digits that follow from the owner.
     ///
     /// So DEL finds it with no namespace and no record of it, and a second ADD of the same attachment, however close

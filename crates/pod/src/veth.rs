@@ -18,6 +18,25 @@ pub struct Veth {
     pub pod_mac: MacAddr,
 }
 
+/// The node's own network namespace, the plugin's.
+///
+/// # Errors
+/// The system gives no socket.
+pub fn open_host() -> Result<Netlink, Error> {
+    Netlink::new().explain("the node's network namespace")
+}
+
+/// A link as a result tells of it; `sandbox` is the pod's namespace, empty for the node.
+pub fn interface(link: &Link, mac: Option<MacAddr>, sandbox: &str) -> Interface {
+    Interface {
+        name: link.name.clone(),
+        mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        mtu: Some(link.mtu),
+        sandbox: sandbox.to_owned(),
+        ..Interface::default()
+    }
+}
+
 impl Veth {
     /// Makes the pair, the pod's end in the pod under its final name, the node's end switched on under [`Owner::host_name`].
     /// `mac` is the pod end's, random without; `mtu` is that of both ends, in bytes.
@@ -91,11 +110,10 @@ fn name_taken(pod: &Pod, ifname: &str) -> Error {
 pub fn delete_foreign_veth(
     host: &Netlink,
     call: &AttachmentCall,
-    owner: &Owner,
     is_known: impl Fn(&Link) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    // A result that cannot be read tells nothing, and must not keep the pod from going.
-    let known = call.network.config.prev_result().ok().flatten().unwrap_or_default().interfaces;
+    let owner = &Owner::of(call);
+    let known = call.network.config.prev_result_if_valid().interfaces;
     if let Some(path) = &call.netns
         && let Some(pod) = Pod::open_if_there(path)?
         && let Some(link) = pod.link(&owner.attachment.ifname)?

@@ -14,8 +14,8 @@ mod shaper;
 mod undo;
 
 use cni::{Attachment, AttachmentCall, CniResult, Error, ErrorCode, Interface, NetworkCall, Plugin};
-use netlink::{Netlink, Side};
-use pod::{Explain, Owner, Pod};
+use netlink::Side;
+use pod::{Owner, Pod};
 
 use crate::config::Config;
 use crate::shaper::Shaper;
@@ -40,7 +40,7 @@ impl Plugin for Bandwidth {
             return Ok(result);
         }
         let pod = Pod::open(call.netns()?)?;
-        let host = open_host()?;
+        let host = pod::open_host()?;
         let end = host_end::find(&host, &pod, call, &result)?;
 
         let mut undo = Undo::new(&host, end.index);
@@ -50,7 +50,7 @@ impl Plugin for Bandwidth {
             call.step("limit what the pod receives", || shaper.apply(&host, &end))?;
         }
         if let Some(limit) = &config.egress {
-            let ifb = call.step("create the ifb", || ifb::create(&host, &owner(call), &end))?;
+            let ifb = call.step("create the ifb", || ifb::create(&host, &Owner::of(call), &end))?;
             undo.ifb(ifb.index);
             let shaper = Shaper::new("egressBurst", limit, &config, Side::Destination, ifb.mtu);
             call.step("limit what the pod sends", || shaper.apply(&host, &ifb))?;
@@ -73,13 +73,13 @@ impl Plugin for Bandwidth {
             return Ok(());
         }
         let pod = Pod::open(call.netns()?)?;
-        let host = open_host()?;
+        let host = pod::open_host()?;
         let end = host_end::find(&host, &pod, call, &result)?;
         if let Some(limit) = &config.ingress {
             Shaper::new("ingressBurst", limit, &config, Side::Source, end.mtu).verify(&host, &end)?;
         }
         if let Some(limit) = &config.egress {
-            let ifb = ifb::verify(&host, &owner(call), &end)?;
+            let ifb = ifb::verify(&host, &Owner::of(call), &end)?;
             Shaper::new("egressBurst", limit, &config, Side::Destination, ifb.mtu).verify(&host, &ifb)?;
         }
         Ok(())
@@ -87,12 +87,12 @@ impl Plugin for Bandwidth {
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
         // What is on the host's end of the pair goes with it.
-        let host = open_host()?;
-        call.step("delete the ifb", || ifb::delete(&host, &owner(call)))
+        let host = pod::open_host()?;
+        call.step("delete the ifb", || ifb::delete(&host, &Owner::of(call)))
     }
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
-        pod::delete_unowned(&open_host()?, &call.config.name, valid, ifb::is_ifb)
+        pod::delete_unowned(&pod::open_host()?, &call.config.name, valid, ifb::is_ifb)
     }
 
     fn status(&self, call: &NetworkCall) -> Result<(), Error> {
@@ -109,12 +109,4 @@ fn prev_result(call: &AttachmentCall) -> Result<CniResult, Error> {
             ),
         )
     })
-}
-
-fn open_host() -> Result<Netlink, Error> {
-    Netlink::new().explain("the node's network namespace")
-}
-
-fn owner(call: &AttachmentCall) -> Owner {
-    Owner { network: call.network.config.name.clone(), attachment: call.attachment.clone() }
 }

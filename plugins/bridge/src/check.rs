@@ -15,7 +15,7 @@ pub fn attachment(call: &AttachmentCall, config: &Config) -> Result<(), Error> {
     let result = prev_result(call)?;
     let netns = call.netns()?;
     let pod = Pod::open(netns)?;
-    let host = crate::open_host()?;
+    let host = pod::open_host()?;
     let sandbox = netns.to_string_lossy();
     let ifname = &call.attachment.ifname;
 

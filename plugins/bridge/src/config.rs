@@ -75,7 +75,6 @@ struct Keys {
     port_isolation: bool,
     args: Args,
     runtime_config: MacKey,
-    ipam: IpamKeys,
     dns: Dns,
 }
 
@@ -100,7 +99,6 @@ impl Default for Keys {
             port_isolation: false,
             args: Args::default(),
             runtime_config: MacKey::default(),
-            ipam: IpamKeys::default(),
             dns: Dns::default(),
         }
     }
@@ -118,13 +116,6 @@ struct MacKey {
     mac: String,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct IpamKeys {
-    #[serde(rename = "type")]
-    plugin: String,
-}
-
 impl Config {
     /// Reads the config of a call and checks what can be checked without looking at the node.
     ///
@@ -138,7 +129,7 @@ impl Config {
             return Err(invalid("cannot set hairpin mode and promiscuous mode at the same time".to_owned())
                 .with_details("hairpinMode and promiscMode are two ways to let a pod reach itself; choose one"));
         }
-        let ipam = Some(keys.ipam.plugin).filter(|plugin| !plugin.is_empty());
+        let ipam = call.config.ipam_type()?;
         if keys.disable_container_interface && ipam.is_some() {
             let msg = "cannot use IPAM when DisableContainerInterface flag is set".to_owned();
             return Err(invalid(msg).with_details(
@@ -184,19 +175,6 @@ impl Config {
             dns: keys.dns,
         })
     }
-}
-
-/// The one key that DEL and GC need. They must work with a config that has become invalid since the ADD.
-///
-/// # Errors
-/// Code 7 when `ipam.type` is no text.
-pub fn ipam_type(call: &NetworkCall) -> Result<Option<String>, Error> {
-    #[derive(Deserialize)]
-    struct Only {
-        #[serde(default)]
-        ipam: IpamKeys,
-    }
-    Ok(Some(call.config.read::<Only>()?.ipam.plugin).filter(|plugin| !plugin.is_empty()))
 }
 
 /// The bridge's name as well as a config tells it that may have become invalid since the ADD.

@@ -11,8 +11,7 @@ mod gateway;
 mod port;
 mod rules;
 
-use cni::{Attachment, AttachmentCall, CniResult, Delegate, Error, ErrorCode, Interface, NetworkCall, Plugin};
-use netlink::{Link, MacAddr, Netlink};
+use cni::{Attachment, AttachmentCall, CniResult, Delegate, Error, NetworkCall, Plugin};
 use pod::{Detection, Explain, Owner, Pod, Turn, Undo, Veth};
 
 use crate::config::Config;
@@ -36,12 +35,12 @@ impl Plugin for Bridge {
         // It loads while we make the veth pair, and is given the config after.
         let reserving = ipam.as_ref().map(Delegate::start_add).transpose()?;
         let (pod, host, shared) = call.step("open the namespaces, find the bridge", || {
-            let (pod, host) = (Pod::open(call.netns()?)?, open_host()?);
+            let (pod, host) = (Pod::open(call.netns()?)?, pod::open_host()?);
             let shared = bridge::find(&host, &config.bridge)?;
             Ok::<_, Error>((pod, host, shared))
         })?;
 
-        let owner = owner(call);
+        let owner = Owner::of(call);
         let _turn = Turn::take(&owner)?;
         let mut undo = Undo::new(&host);
         let create = || Veth::create(&host, &pod, &owner, config.mac, config.mtu);
@@ -95,11 +94,11 @@ impl Plugin for Bridge {
         // One that somebody else made takes on the MAC and the MTU of its ports.
         let bridge = host.link(bridge.index).explain(&bridge.name)?.unwrap_or(bridge);
         result.interfaces = vec![
-            interface(&bridge, bridge.mac, ""),
-            interface(&port.host, port.host.mac, ""),
-            interface(&port.pod, Some(port.pod_mac), &call.netns()?.to_string_lossy()),
+            pod::interface(&bridge, bridge.mac, ""),
+            pod::interface(&port.host, port.host.mac, ""),
+            pod::interface(&port.pod, Some(port.pod_mac), &call.netns()?.to_string_lossy()),
         ];
-        result.interfaces.extend(gateway_link.iter().map(|link| interface(link, link.mac, "")));
+        result.interfaces.extend(gateway_link.iter().map(|link| pod::interface(link, link.mac, "")));
         if !config.dns.is_empty() {
             result.dns = config.dns;
         }
@@ -114,70 +113,27 @@ impl Plugin for Bridge {
         }
         check::attachment(call, &config)?;
         let result = call.network.config.prev_result()?.unwrap_or_default();
-        let (owner, mac) = (owner(call), check::pod_mac(call, &result));
+        let (owner, mac) = (Owner::of(call), check::pod_mac(call, &result));
         rules::check(&rules::Subject { owner: &owner, mac, ips: &result.ips }, &config)
     }
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
-        let (host, owner) = (open_host()?, owner(call));
+        let (host, owner) = (pod::open_host()?, Owner::of(call));
         let _turn = Turn::take(&owner)?;
-        // An address only after its link: it must not be given to another pod while this one can still use it.
-        let release = || {
-            // A result that cannot be read tells nothing, and must not keep the pod from going.
-            let ips = call.network.config.prev_result().ok().flatten().unwrap_or_default().ips;
-            call.step("remove the rules", || rules::remove(&owner, &ips))?;
-            config::ipam_type(&call.network)?.map_or(Ok(()), |plugin| Delegate::find(&call.network, &plugin)?.del())
-        };
-        let link = owner.host_name();
-        let deleted = call.step("delete the veth pair", || host.delete_link_then(&link, release));
-        match deleted.explain(format_args!("interface {link}"))? {
-            Some(released) => released,
-            None => port::delete_others(&host, call).and_then(|()| release()),
-        }
+        pod::detach(&host, call, || port::delete_others(&host, call), |ips| rules::remove(&owner, ips))
     }
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
-        let network = &call.config.name;
-        let host = open_host()?;
-        let unlinked =
-            call.step("delete links without an owner", || pod::delete_unowned(&host, network, valid, Link::is_veth));
-        let unruled = call.step("remove rules without an owner", || rules::remove_unowned(network, valid));
-        // As in DEL: no address of a pod that is still linked.
-        unlinked.and_then(|()| match config::ipam_type(call)? {
-            Some(plugin) => Delegate::find(call, &plugin)?.gc(),
-            None => Ok(()),
-        })?;
-        unruled
+        pod::collect(&pod::open_host()?, call, valid, || rules::remove_unowned(&call.config.name, valid))
     }
 
     fn status(&self, call: &NetworkCall) -> Result<(), Error> {
         let config = Config::read(call)?;
         rules::status(&config)?;
-        let ready = bridge::status(&open_host()?, &config, &call.config.name).and_then(|()| match &config.ipam {
+        let ready = bridge::status(&pod::open_host()?, &config, &call.config.name).and_then(|()| match &config.ipam {
             Some(plugin) => Delegate::find(call, plugin)?.status(),
             None => Ok(()),
         });
-        ready.map_err(|e| match e.code {
-            ErrorCode::NOT_AVAILABLE | ErrorCode::LIMITED_CONNECTIVITY => e,
-            _ => Error { code: ErrorCode::NOT_AVAILABLE, ..e },
-        })
-    }
-}
-
-fn open_host() -> Result<Netlink, Error> {
-    Netlink::new().explain("the node's network namespace")
-}
-
-fn owner(call: &AttachmentCall) -> Owner {
-    Owner { network: call.network.config.name.clone(), attachment: call.attachment.clone() }
-}
-
-fn interface(link: &Link, mac: Option<MacAddr>, sandbox: &str) -> Interface {
-    Interface {
-        name: link.name.clone(),
-        mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
-        mtu: Some(link.mtu),
-        sandbox: sandbox.to_owned(),
-        ..Interface::default()
+        ready.map_err(Error::unavailable)
     }
 }

@@ -61,7 +61,7 @@ pub fn wait_until_forwarding(host: &Netlink, port: &Link) -> Result<(), Error> {
 /// # Errors
 /// Only if it is there and the kernel will not remove it.
 pub fn delete_others(host: &Netlink, call: &AttachmentCall) -> Result<(), Error> {
-    pod::delete_foreign_veth(host, call, &crate::owner(call), |port| {
+    pod::delete_foreign_veth(host, call, |port| {
         let bridge = host.link(&*config::bridge_name(&call.network)).explain("the network's bridge")?;
         Ok(bridge.is_some_and(|bridge| port.master == Some(bridge.index)))
     })

@@ -6,7 +6,6 @@
 
 mod plan;
 
-use std::fs::File;
 use std::net::IpAddr;
 
 use iptables::{Error, Family, Make, Programs, Ruleset};
@@ -54,20 +53,6 @@ fn having_chain(family: Family, chain: &str) -> Vec<Programs> {
 
 fn having(mut nft: Option<&mut nft::Nft>, has: impl Fn(Make, Option<&mut nft::Nft>) -> bool) -> Vec<Programs> {
     Make::ALL.into_iter().filter(|make| has(*make, nft.as_deref_mut())).map(Programs::Of).collect()
-}
-
-/// Keeps other ADDs of ours from adding at the same time, until it is dropped or the process ends.
-///
-/// # Errors
-/// The file's.
-pub fn lock() -> Result<File, std::io::Error> {
-    let file = File::options().create(true).append(true).open(LOCK)?;
-    loop {
-        match file.lock() {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            done => return done.map(|()| file),
-        }
-    }
 }
 
 /// Adds what is missing. The caller holds the [`lock`].

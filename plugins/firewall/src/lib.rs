@@ -46,7 +46,7 @@ impl Plugin for Firewall {
         let mut node = Node::open(&config)?;
         call.step("let the pod through", || node.add(&target)).inspect_err(|_| {
             // The ADD's own error is what the caller gets; the runtime's DEL will try this again.
-            let owner = target::owner(call);
+            let owner = Owner::of(call);
             if let Err(e) = node.remove(&target.addresses, &|known| *known == owner) {
                 cni::note(format_args!("undoing the failed ADD: {e}"));
             }
@@ -61,9 +61,8 @@ impl Plugin for Firewall {
     }
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
-        let owner = target::owner(call);
-        // A result that cannot be read tells nothing, and must not keep the pod from going.
-        let result = call.network.config.prev_result().ok().flatten().unwrap_or_default();
+        let owner = Owner::of(call);
+        let result = call.network.config.prev_result_if_valid();
         let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address.ip()).collect();
         let config = removal_config(&call.network);
         let mut node = Node::open(&config)?;

@@ -47,7 +47,10 @@ impl<'a> Node<'a> {
         let told = self.iptables(target, firewalld.as_ref(), recorded)?;
         let _lock = match told.as_slice() {
             [] => None,
-            _ => Some(chains::lock().map_err(|e| Error::new(ErrorCode::IO, format!("locking {}: {e}", chains::LOCK)))?),
+            _ => Some(
+                iptables::lock(chains::LOCK)
+                    .map_err(|e| Error::new(ErrorCode::IO, format!("locking {}: {e}", chains::LOCK)))?,
+            ),
         };
         for (family, programs) in told {
             let wanted = wanted(self.config, target, family, recorded)?;

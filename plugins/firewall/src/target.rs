@@ -42,7 +42,7 @@ impl Target {
             Policy::Open => None,
             policy => Some(Fence::of(call, result, policy == Policy::Isolated)?),
         };
-        Ok(Target { owner: alias(&owner(call))?, addresses, fence })
+        Ok(Target { owner: alias(&Owner::of(call))?, addresses, fence })
     }
 }
 
@@ -65,11 +65,6 @@ impl Fence {
         let bridges = owned([vec![bridge], vlans].concat());
         Ok(Fence { bridges, ports: owned(ports), isolated })
     }
-}
-
-/// Whose an attachment's rules are.
-pub fn owner(call: &AttachmentCall) -> Owner {
-    Owner { network: call.network.config.name.clone(), attachment: call.attachment.clone() }
 }
 
 /// The owner's text, as rules and elements carry it.

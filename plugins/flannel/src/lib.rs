@@ -90,10 +90,7 @@ impl Plugin for Flannel {
         let config = Config::read(call)?;
         let ready = Subnet::read(&config.subnet_file)
             .and_then(|subnet| delegate(call, config.delegated(call, Some(&subnet)), |delegate| delegate.status()));
-        ready.map_err(|e| match e.code {
-            ErrorCode::NOT_AVAILABLE | ErrorCode::LIMITED_CONNECTIVITY => e,
-            _ => Error { code: ErrorCode::NOT_AVAILABLE, ..e },
-        })
+        ready.map_err(Error::unavailable)
     }
 }
 

@@ -11,8 +11,6 @@
 mod remove;
 mod rules;
 
-use std::fs::File;
-
 use cni::{Error, ErrorCode};
 use iptables::{Family, Make, Programs, Ruleset, chain_name, may_have_chain, restore, save};
 use nft::{Nft, Table};
@@ -53,7 +51,8 @@ impl Chains<'_> {
     /// # Errors
     /// That another container has a port, or iptables'.
     pub fn add(&self) -> Result<(), Error> {
-        let _lock = lock()?;
+        let locking = |e| Error::new(ErrorCode::IO, format!("locking {LOCK}: {e}"));
+        let _lock = iptables::lock(LOCK).map_err(locking)?;
         let mut scripts = Vec::new();
         for family in self.families() {
             let saved = Ruleset::parse(&save(family, NAT).map_err(program)?);
@@ -211,13 +210,4 @@ fn guard_stands() -> Result<bool, iptables::Error> {
 /// Why not.
 pub fn available() -> Result<(), iptables::Error> {
     save(Family::V4, NAT).map(drop)
-}
-
-fn lock() -> Result<File, Error> {
-    let open = || {
-        let file = File::options().create(true).append(true).open(LOCK)?;
-        file.lock()?;
-        Ok(file)
-    };
-    open().map_err(|e: std::io::Error| Error::new(ErrorCode::IO, format!("locking {LOCK}: {e}")))
 }

@@ -69,7 +69,7 @@ impl Plugin for Portmap {
         let (network, container_id) = (&call.network.config.name, &call.attachment.container_id);
         let mut nft = open_if_there()?;
         let mut removed = Ok(Vec::new());
-        if let (Some(nft), Some(tag)) = (&mut nft, owner(call).alias()) {
+        if let (Some(nft), Some(tag)) = (&mut nft, Owner::of(call).alias()) {
             removed = call.step("remove the mappings from nf_tables", || {
                 native::own_ports(nft, &tag, &config::mappings_if_valid(&call.network))
                     .and_then(|also| native::remove(nft, &tag, &also))
@@ -200,8 +200,4 @@ fn prev_result(call: &AttachmentCall) -> Result<CniResult, Error> {
             ),
         )
     })
-}
-
-fn owner(call: &AttachmentCall) -> Owner {
-    Owner { network: call.network.config.name.clone(), attachment: call.attachment.clone() }
 }

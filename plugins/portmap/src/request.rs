@@ -4,14 +4,14 @@ use cni::{Attachment, AttachmentCall, CniResult, Error, ErrorCode};
 use iptables::{Family, Programs};
 use netlink::Netlink;
 use nft::Nft;
-use pod::Explain;
+use pod::{Explain, Owner};
 
 use crate::chains::Chains;
 use crate::config::Config;
 use crate::errors::{self, kernel};
 use crate::mapping::{Mapping, PodAddresses};
 use crate::native::{self, Masquerade, Refused, Wanted};
-use crate::{localnet, owner, reference};
+use crate::{localnet, reference};
 
 /// What an ADD asks for.
 pub struct Request<'a> {
@@ -46,7 +46,7 @@ impl<'a> Request<'a> {
             cni::note(format_args!("network {network:?}: {} has no address for its ports", call.attachment));
             return Ok(None);
         }
-        let tag = owner(call).alias().filter(|tag| tag.len() <= nft::MAX_COMMENT).ok_or_else(|| {
+        let tag = Owner::of(call).alias().filter(|tag| tag.len() <= nft::MAX_COMMENT).ok_or_else(|| {
             let msg =
                 format!("network {network:?}: {}: the names are too long for a comment of 253 bytes", call.attachment);
             Error::new(ErrorCode::INVALID_CONFIG, msg)

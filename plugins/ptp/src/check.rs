@@ -2,10 +2,10 @@
 
 use cni::{AttachmentCall, Error, Interface, IpConfig};
 use netlink::{Link, OperState};
-use pod::{Explain, Pod, drift, expect_sysctl, expect_veth, forwarding, prev_result, recorded};
+use pod::{Explain, Owner, Pod, drift, expect_sysctl, expect_veth, forwarding, prev_result, recorded};
 
 use crate::config::Config;
-use crate::{host, owner};
+use crate::host;
 
 /// Compares `prevResult` and the config with the kernel.
 ///
@@ -14,7 +14,7 @@ use crate::{host, owner};
 pub fn attachment(call: &AttachmentCall, config: &Config) -> Result<(), Error> {
     let result = prev_result(call)?;
     let netns = call.netns()?;
-    let (pod, host) = (Pod::open(netns)?, crate::open_host()?);
+    let (pod, host) = (Pod::open(netns)?, pod::open_host()?);
     let ifname = &call.attachment.ifname;
 
     let recorded_pod = recorded(&result, ifname, &netns.to_string_lossy())?;
@@ -45,7 +45,7 @@ pub fn attachment(call: &AttachmentCall, config: &Config) -> Result<(), Error> {
     if !config.masquerade {
         return Ok(());
     }
-    masquerade::check(&masquerade::Subject { owner: &owner(call), ips: &ips }, config.masquerade_backend)
+    masquerade::check(&masquerade::Subject { owner: &Owner::of(call), ips: &ips }, config.masquerade_backend)
 }
 
 fn expect_mtu(what: &str, link: &Link, expected: Option<u32>) -> Result<(), Error> {

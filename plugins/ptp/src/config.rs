@@ -28,15 +28,7 @@ struct Keys {
     ip_masq: bool,
     ip_masq_backend: Option<Backend>,
     mtu: u32,
-    ipam: IpamKeys,
     dns: Dns,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct IpamKeys {
-    #[serde(rename = "type")]
-    plugin: String,
 }
 
 impl Config {
@@ -52,33 +44,14 @@ impl Config {
         if let Some(mtu) = mtu.filter(|mtu| !MTU.contains(mtu)) {
             return Err(invalid(format!("mtu: {mtu} is out of range, expected {} to {}", MTU.start(), MTU.end())));
         }
-        if keys.ipam.plugin.is_empty() {
+        let Some(ipam) = call.config.ipam_type()? else {
             return Err(invalid("ipam.type is missing".to_owned()).with_details(
                 "ptp routes the pod's addresses, so it needs a plugin that gives some, such as host-local",
             ));
-        }
+        };
         call.args.reject_unknown()?;
-        Ok(Config {
-            mtu,
-            masquerade: keys.ip_masq,
-            masquerade_backend: keys.ip_masq_backend,
-            ipam: keys.ipam.plugin,
-            dns: keys.dns,
-        })
+        Ok(Config { mtu, masquerade: keys.ip_masq, masquerade_backend: keys.ip_masq_backend, ipam, dns: keys.dns })
     }
-}
-
-/// The one key that DEL and GC need. They must work with a config that has become invalid since the ADD.
-///
-/// # Errors
-/// Code 7 when `ipam.type` is no text.
-pub fn ipam_type(call: &NetworkCall) -> Result<Option<String>, Error> {
-    #[derive(Deserialize)]
-    struct Only {
-        #[serde(default)]
-        ipam: IpamKeys,
-    }
-    Ok(Some(call.config.read::<Only>()?.ipam.plugin).filter(|plugin| !plugin.is_empty()))
 }
 
 #[cfg(test)]

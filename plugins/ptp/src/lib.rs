@@ -7,11 +7,8 @@ mod check;
 mod config;
 mod host;
 
-use cni::{
-    Attachment, AttachmentCall, CniResult, Delegate, Error, ErrorCode, Interface, IpConfig, NetworkCall, Plugin,
-};
-use netlink::{Link, MacAddr, Netlink};
-use pod::{Explain, Owner, Pod, Turn, Undo, Veth};
+use cni::{Attachment, AttachmentCall, CniResult, Delegate, Error, ErrorCode, IpConfig, NetworkCall, Plugin};
+use pod::{Owner, Pod, Turn, Undo, Veth};
 
 use crate::config::Config;
 
@@ -38,8 +35,8 @@ impl Plugin for Ptp {
         // It loads while we make the veth pair, and is given the config after.
         let reserving = ipam.start_add()?;
         let (pod, host) =
-            call.step("open the namespaces", || Ok::<_, Error>((Pod::open(call.netns()?)?, open_host()?)))?;
-        let owner = owner(call);
+            call.step("open the namespaces", || Ok::<_, Error>((Pod::open(call.netns()?)?, pod::open_host()?)))?;
+        let owner = Owner::of(call);
         let _turn = Turn::take(&owner)?;
         let mut undo = Undo::new(&host);
         let create = || Veth::create(&host, &pod, &owner, None, config.mtu);
@@ -62,8 +59,8 @@ impl Plugin for Ptp {
         call.step("wait until the link is up", || pod.wait_until_up(&veth.pod))?;
 
         result.interfaces = vec![
-            interface(&veth.host, veth.host.mac, ""),
-            interface(&veth.pod, Some(veth.pod_mac), &call.netns()?.to_string_lossy()),
+            pod::interface(&veth.host, veth.host.mac, ""),
+            pod::interface(&veth.pod, Some(veth.pod_mac), &call.netns()?.to_string_lossy()),
         ];
         if !config.dns.is_empty() {
             result.dns = config.dns;
@@ -79,48 +76,22 @@ impl Plugin for Ptp {
     }
 
     fn del(&self, call: &AttachmentCall) -> Result<(), Error> {
-        let (host, owner) = (open_host()?, owner(call));
+        let (host, owner) = (pod::open_host()?, Owner::of(call));
         let _turn = Turn::take(&owner)?;
-        // An address only after its link: it must not be given to another pod while this one can still use it.
-        let release = || {
-            // A result that cannot be read tells nothing, and must not keep the pod from going.
-            let ips = call.network.config.prev_result().ok().flatten().unwrap_or_default().ips;
-            call.step("remove the rules", || remove_rules(&owner, &ips))?;
-            config::ipam_type(&call.network)?.map_or(Ok(()), |plugin| Delegate::find(&call.network, &plugin)?.del())
-        };
-        let link = owner.host_name();
-        let deleted = call.step("delete the veth pair", || host.delete_link_then(&link, release));
-        match deleted.explain(format_args!("interface {link}"))? {
-            Some(released) => released,
-            None => pod::delete_foreign_veth(&host, call, &owner, |peer| host::looks_like_ours(&host, peer))
-                .and_then(|()| release()),
-        }
+        let delete_others = || pod::delete_foreign_veth(&host, call, |peer| host::looks_like_ours(&host, peer));
+        pod::detach(&host, call, delete_others, |ips| remove_rules(&owner, ips))
     }
 
     fn gc(&self, call: &NetworkCall, valid: &[Attachment]) -> Result<(), Error> {
-        let network = &call.config.name;
-        let host = open_host()?;
-        let unlinked =
-            call.step("delete links without an owner", || pod::delete_unowned(&host, network, valid, Link::is_veth));
-        let unruled = call.step("remove rules without an owner", || {
-            let mut nft = masquerade::socket()?;
-            masquerade::remove_unowned(nft.as_mut(), network, valid)
-        });
-        // As in DEL: no address of a pod that is still linked.
-        unlinked.and_then(|()| match config::ipam_type(call)? {
-            Some(plugin) => Delegate::find(call, &plugin)?.gc(),
-            None => Ok(()),
-        })?;
-        unruled
+        pod::collect(&pod::open_host()?, call, valid, || {
+            masquerade::remove_unowned(masquerade::socket()?.as_mut(), &call.config.name, valid)
+        })
     }
 
     fn status(&self, call: &NetworkCall) -> Result<(), Error> {
         let config = Config::read(call)?;
         let rules = if config.masquerade { masquerade::status(config.masquerade_backend) } else { Ok(()) };
-        rules.and_then(|()| Delegate::find(call, &config.ipam)?.status()).map_err(|e| match e.code {
-            ErrorCode::NOT_AVAILABLE | ErrorCode::LIMITED_CONNECTIVITY => e,
-            _ => Error { code: ErrorCode::NOT_AVAILABLE, ..e },
-        })
+        rules.and_then(|()| Delegate::find(call, &config.ipam)?.status()).map_err(Error::unavailable)
     }
 }
 
@@ -152,24 +123,6 @@ fn complete(ips: &mut [IpConfig], config: &Config) -> Result<(), Error> {
 fn remove_rules(owner: &Owner, ips: &[IpConfig]) -> Result<(), Error> {
     let mut nft = masquerade::socket()?;
     masquerade::remove(nft.as_mut(), owner, ips).map(drop)
-}
-
-fn open_host() -> Result<Netlink, Error> {
-    Netlink::new().explain("the node's network namespace")
-}
-
-fn owner(call: &AttachmentCall) -> Owner {
-    Owner { network: call.network.config.name.clone(), attachment: call.attachment.clone() }
-}
-
-fn interface(link: &Link, mac: Option<MacAddr>, sandbox: &str) -> Interface {
-    Interface {
-        name: link.name.clone(),
-        mac: mac.map(|mac| mac.to_string()).unwrap_or_default(),
-        mtu: Some(link.mtu),
-        sandbox: sandbox.to_owned(),
-        ..Interface::default()
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
     rule::Rule,
     set::{Data, Element, MapType, Set},
     table::{Family, Table},
-    value::{FieldType, Key},
+    value::FieldType,
     wire::{BATCH_BEGIN, BATCH_END, Writer, attr, comment_to_udata, msg},
 };
 
@@ -347,7 +347,7 @@ pub(crate) fn element_list(out: &mut Writer, table: &Table, set: &str, elements:
             out.nest(attr::LIST_ELEM, |out| one_element(out, element, whole));
             if let Some(last) = &element.to
                 && element.key.0.len() == 1
-                && let Some(next) = after(last)
+                && let Some(next) = last.after()
             {
                 out.nest(attr::LIST_ELEM, |out| {
                     out.nest(attr::ELEM_KEY, |out| out.bytes(attr::DATA_VALUE, &next));
@@ -380,16 +380,4 @@ fn one_element(out: &mut Writer, element: &Element, whole: bool) {
     if let Some(owner) = &element.owner {
         out.bytes(attr::ELEM_USERDATA, &comment_to_udata(crate::UDATA_COMMENT, owner));
     }
-}
-
-/// The key after this one; `None` after the highest, whose range needs no end.
-fn after(key: &Key) -> Option<Vec<u8>> {
-    let mut bytes = key.to_bytes();
-    for byte in bytes.iter_mut().rev() {
-        *byte = byte.wrapping_add(1);
-        if *byte != 0 {
-            return Some(bytes);
-        }
-    }
-    None
 }

@@ -119,5 +119,5 @@ fn trunks_that_make_no_sense_are_refused() {
 fn del_reads_no_more_than_it_needs() {
     let config = json!({"cniVersion": "1.0.0", "name": "net", "vlan": 9999, "mtu": 1, "ipam": {"type": "host-local"}});
     let call = NetworkCall::from_parts(config.to_string().into_bytes(), "").unwrap();
-    assert_eq!(ipam_type(&call).unwrap().as_deref(), Some("host-local"));
+    assert_eq!(call.config.ipam_type().unwrap().as_deref(), Some("host-local"));
 }

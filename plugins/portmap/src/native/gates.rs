@@ -183,20 +183,8 @@ pub fn listed(elements: &[Element]) -> Vec<(Vec<u8>, bool)> {
     let mut keys = Vec::new();
     for element in elements {
         keys.push((element.key.to_bytes(), false));
-        keys.extend(element.to.as_ref().and_then(after).map(|end| (end, true)));
+        keys.extend(element.to.as_ref().and_then(Key::after).map(|end| (end, true)));
     }
     keys.sort();
     keys
-}
-
-/// The key after this one, in the order of bytes; `None` after the last.
-fn after(key: &Key) -> Option<Vec<u8>> {
-    let mut bytes = key.to_bytes();
-    for byte in bytes.iter_mut().rev() {
-        *byte = byte.wrapping_add(1);
-        if *byte != 0 {
-            return Some(bytes);
-        }
-    }
-    None
 }
