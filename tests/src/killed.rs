@@ -21,4 +21,24 @@ impl Call<'_> {
         assert!(disturbed.hit.is_some() || disturbed.finished.code == Some(0), "{}", disturbed.finished);
         disturbed.hit.is_some()
     }
+
+    /// Kills ADD or DEL at each system call with an effect in turn: a DEL completes it, of which `assert_clean` is told, and the
+    /// next ADD and DEL succeed.
+    #[track_caller]
+    pub fn completed_by_del_wherever_killed(&self, verb: &str, assert_clean: impl Fn(&str)) {
+        for nth in 1.. {
+            if verb == "DEL" {
+                self.add().success();
+            }
+            let disturbed = self.disturbed(verb, Calls::Effects, nth, Fault::Kill);
+            self.del().success();
+            assert_clean(&format!("{verb} killed at {nth} ({:?})", disturbed.hit));
+            if disturbed.hit.is_none() {
+                assert!(nth > 10, "{verb}: only {nth} points");
+                return;
+            }
+            self.add().success();
+            self.del().success();
+        }
+    }
 }

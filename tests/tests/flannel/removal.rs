@@ -1,7 +1,6 @@
 //! DEL, GC and CHECK after a restart: another lease, or none; a kept config that is gone, empty or another network's.
 
 use podlink_tests::files::{make_dir, write};
-use podlink_tests::tracer::{Calls, Fault};
 use podlink_tests::{Attached, BinDir, Node, conf};
 use serde_json::{Value, json};
 
@@ -137,17 +136,6 @@ fn killed_at_any_point_add_and_del_are_completed_by_del() {
         let node = node_with(SUBNET_ENV);
         let pod = node.pod("a");
         let call = node.typed(&config()).pod(&pod);
-        for nth in 1.. {
-            if verb == "DEL" {
-                call.add().success();
-            }
-            let disturbed = call.disturbed(verb, Calls::Effects, nth, Fault::Kill);
-            call.del().success();
-            assert_clean(&node, &format!("{verb} killed at {nth} ({:?})", disturbed.hit));
-            if disturbed.hit.is_none() {
-                assert!(nth > 10, "{verb}: only {nth} points");
-                break;
-            }
-        }
+        call.completed_by_del_wherever_killed(verb, |what| assert_clean(&node, what));
     }
 }

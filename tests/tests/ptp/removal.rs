@@ -104,20 +104,7 @@ fn killed_at_any_point_add_and_del_are_completed_by_del() {
         let node = Node::new();
         let pod = node.pod("a");
         let call = node.typed(&config()).pod(&pod);
-        for nth in 1.. {
-            if verb == "DEL" {
-                call.add().success();
-            }
-            let disturbed = call.disturbed(verb, Calls::Effects, nth, Fault::Kill);
-            call.del().success();
-            assert_clean(&node, &format!("{verb} killed at {nth} ({:?})", disturbed.hit));
-            if disturbed.hit.is_none() {
-                assert!(nth > 10, "{verb}: only {nth} points");
-                break;
-            }
-            call.add().success();
-            call.del().success();
-        }
+        call.completed_by_del_wherever_killed(verb, |what| assert_clean(&node, what));
     }
 }
 
