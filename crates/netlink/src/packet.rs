@@ -14,6 +14,7 @@ use netlink_packet_core::{
     Emitable, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
+use nix::libc;
 
 /// One message without its netlink header: the family's own header (`ifinfomsg`, ...) and attributes.
 #[derive(Debug)]
@@ -39,9 +40,10 @@ impl Packet {
         attributes(self.body.get(skip..).unwrap_or_default())
     }
 
-    /// The interface index, which `ifinfomsg` and `ifaddrmsg` both hold at offset 4.
+    /// The index of the interface it is about, which `ifinfomsg`, `ifaddrmsg` and `tcmsg` all hold at offset 4. A route has
+    /// none here.
     pub fn interface(&self) -> Option<u32> {
-        self.u32_at(4)
+        if matches!(self.kind, libc::RTM_NEWROUTE | libc::RTM_DELROUTE) { None } else { self.u32_at(4) }
     }
 
     pub fn u8_at(&self, offset: usize) -> Option<u8> {

@@ -1,6 +1,9 @@
 //! Waiting for what the kernel does later, by its own notifications.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv6Addr,
+    time::{Duration, Instant},
+};
 
 use nix::libc;
 
@@ -9,6 +12,7 @@ use crate::{Address, Error, Link, Netlink, OperState, PortState, Refusal, subscr
 /// Multicast groups of rtnetlink (`enum rtnetlink_groups`).
 pub(crate) const RTNLGRP_LINK: u32 = 1;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
+const RTNLGRP_IPV6_ROUTE: u32 = 11;
 
 impl Netlink {
     /// Waits until a port of a bridge carries packets: its link is up, and the bridge has switched the port on.
@@ -76,6 +80,25 @@ impl Netlink {
         self.wait(index, &groups, deadline, awaited, read)
     }
 
+    /// Waits until the host answers to IPv6 addresses of an interface that it has just been given. The kernel says that it has
+    /// an address before it does: the group in which neighbours ask for it is joined, and the route by which its packets
+    /// are delivered is made, by a work queue that waits for the lock of all network changes.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] with the address that is not answered to; the kernel's.
+    pub fn wait_addresses_local(&self, index: u32, addresses: &[Ipv6Addr], deadline: Duration) -> Result<(), Error> {
+        let read = || {
+            for address in addresses {
+                if !self.is_local((*address).into(), index)? {
+                    return Ok(Step::NotYet(format!("no local route to {address}")));
+                }
+            }
+            Ok(Step::Reached(()))
+        };
+        let awaited = || format!("interface #{index}: the kernel to answer to its addresses");
+        self.wait(index, &[RTNLGRP_LINK, RTNLGRP_IPV6_ROUTE], deadline, awaited, read)
+    }
+
     fn wait<T>(
         &self,
         index: u32,
@@ -98,7 +121,7 @@ impl Netlink {
             };
             loop {
                 match events.next(end.saturating_duration_since(Instant::now()))? {
-                    Event::Change(packet) if packet.interface() != Some(index) => {}
+                    Event::Change(packet) if packet.interface().is_some_and(|other| other != index) => {}
                     Event::Change(_) | Event::Overrun => break,
                     Event::Deadline => return Err(Error::Timeout { awaited: awaited(), waited: deadline, last }),
                 }

@@ -25,10 +25,20 @@ impl Netlink {
     /// # Errors
     /// The kernel's, but those that mean that there is no way.
     pub fn way_to(&self, address: IpAddr) -> Result<Option<Way>, Error> {
+        self.way_over(address, None)
+    }
+
+    /// Whether packets to an address reach this host by the interface, as its rules and tables have it.
+    pub(crate) fn is_local(&self, address: IpAddr, index: u32) -> Result<bool, Error> {
+        Ok(self.way_over(address, Some(index))?.is_some_and(|way| way.local))
+    }
+
+    fn way_over(&self, address: IpAddr, oif: Option<u32>) -> Result<Option<Way>, Error> {
         let mut message = RouteMessage::default();
         message.header.address_family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         message.header.destination_prefix_length = if address.is_ipv4() { 32 } else { 128 };
         message.attributes.push(RouteAttribute::Destination(RouteAddress::from(address)));
+        message.attributes.extend(oif.map(RouteAttribute::Oif));
         match self.fetch(&RouteNetlinkMessage::GetRoute(message), &format_args!("look for the way to {address}")) {
             Ok(packet) => Ok(Some(parse(&packet))),
             // EACCES and EINVAL: a route that prohibits it, or drops it.

@@ -1,6 +1,9 @@
 //! The pod's interface: switched on, with its addresses and routes, and made known to its neighbours.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use cni::{CniResult, Error, IpConfig};
 use netlink::{Link, LinkChange, MacAddr, Namespace, Netlink, NewAddress, OperState, Sysctl};
@@ -87,7 +90,7 @@ impl Pod {
             let settled = self.netlink.wait_addresses_settled(link.index, SETTLE_DEADLINE);
             settled.explain(format_args!("addresses of {}", link.name))?;
         }
-        Ok(())
+        wait_until_local(&self.netlink, link, ips.iter().map(|ip| ip.address.ip()))
     }
 
     /// The same for a link whose other end is the node and nobody else: everything goes to the node, neighbours of the
@@ -99,7 +102,8 @@ impl Pod {
         self.set_addresses(link, &result.ips, Detection::Off, Netlink::add_address_without_route)?;
         self.switch_on(link)?;
         route::add_all(&self.netlink, route::to_gateways(&result.ips, link.index))?;
-        route::add(&self.netlink, result, link.index)
+        route::add(&self.netlink, result, link.index)?;
+        wait_until_local(&self.netlink, link, result.ips.iter().map(|ip| ip.address.ip()))
     }
 
     fn set_addresses(
@@ -185,6 +189,22 @@ impl Pod {
         self.verify(link, result, &ips.iter().collect::<Vec<_>>())?;
         route::verify_all(&self.netlink, route::to_gateways(ips, link.index))
     }
+}
+
+/// Waits until the kernel answers to the IPv6 addresses that `link` has just been given, a moment after it has them. The first
+/// packet to one would else be lost, and the second comes a second later.
+///
+/// # Errors
+/// Code 11 when it does not in time; the kernel's.
+pub fn wait_until_local(netlink: &Netlink, link: &Link, addresses: impl Iterator<Item = IpAddr>) -> Result<(), Error> {
+    let v6: Vec<Ipv6Addr> = addresses
+        .filter_map(|address| match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        })
+        .collect();
+    let waited = netlink.wait_addresses_local(link.index, &v6, SETTLE_DEADLINE);
+    waited.explain(format_args!("addresses of {}", link.name))
 }
 
 fn has_v6(ips: &[IpConfig]) -> bool {

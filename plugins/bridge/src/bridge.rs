@@ -160,7 +160,7 @@ fn ensure_addresses(host: &Netlink, link: &Link, wanted: &[IpNetwork], force: bo
             _ => {}
         }
     }
-    Ok(())
+    pod::wait_until_local(host, link, missing.iter().map(|network| network.ip()))
 }
 
 /// The reference's rule: one IPv4 subnet on a bridge, and any number of IPv6 subnets that do not overlap. The link-local

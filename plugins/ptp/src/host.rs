@@ -25,7 +25,7 @@ pub fn connect(host: &Netlink, link: &Link, owner: &Owner, ips: &[IpConfig]) -> 
         // A node that has IPv6 off for new interfaces wants it here, where the pod has it.
         Sysctl::ipv6(&link.name, "disable_ipv6").and_then(|setting| setting.set("0")).explain(&doing)?;
     }
-    for network in gateways {
+    for &network in &gateways {
         match host.add_address(link.index, &NewAddress { network, nodad: true }) {
             Err(e) if !e.is_exists() => return Err(e).explain(format_args!("gateway address {network} of {doing}"))?,
             _ => {}
@@ -39,7 +39,7 @@ pub fn connect(host: &Netlink, link: &Link, owner: &Owner, ips: &[IpConfig]) -> 
             _ => {}
         }
     }
-    Ok(())
+    pod::wait_until_local(host, link, gateways.iter().map(IpNetwork::ip))
 }
 
 /// Finds a gateway's address or a route that is not there.

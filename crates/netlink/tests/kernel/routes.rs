@@ -1,8 +1,10 @@
 //! Routes.
 
+use std::time::Duration;
+
 use netlink::{Family, Netlink, NewAddress, Route};
 
-use crate::harness::{pair, up, wired};
+use crate::harness::{pair, wired};
 
 fn addressed(netlink: &Netlink, index: u32) {
     for network in ["10.22.0.5/16", "fd00::5/64"] {
@@ -97,9 +99,8 @@ fn what_is_not_there_is_empty_or_not_found() {
 fn the_way_to_an_address_is_the_kernels() {
     let pair = pair();
     let (_, eth0) = wired(&pair);
-    // What is local in IPv6 is so by way of `lo`.
-    pair.inside.change_link("lo", &up()).unwrap();
     addressed(&pair.inside, eth0);
+    pair.inside.wait_addresses_local(eth0, &["fd00::5".parse().unwrap()], Duration::from_secs(10)).unwrap();
     pair.inside.add_route(&route("192.168.7.0/24", Some("10.22.0.1"), eth0)).unwrap();
     let way = |to: &str| pair.inside.way_to(to.parse().unwrap()).unwrap().map(|way| (way.local, way.on_link));
     for own in ["10.22.0.5", "fd00::5"] {
