@@ -3,7 +3,8 @@
 # usage: scripts/bench.sh [--quick] [--reference DIR] [--rounds N] [--only CASE]... [--output DIR] [--check FILE] [--publish] | --help
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
+. scripts/rust.sh
+need_cargo
 arguments=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -15,12 +16,11 @@ while [ $# -gt 0 ]; do
 done
 [ -e "${PODLINK_REFERENCE_DIR:-/usr/lib/cni}/bridge" ] || { echo "please install: containernetworking-plugins" >&2; exit 1; }
 
-cargo build --release --quiet -p podlink
-built=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+scripts/build-release.sh >/dev/null
 # As on a node: one program under the names of the plugins.
 suite=$(mktemp -d)
 trap 'rm -r "$suite"' EXIT
-cp "$built"/*/release/podlink "$suite/podlink"
+cp dist/podlink "$suite/podlink"
 for plugin in plugins/*/; do ln "$suite/podlink" "$suite/$(basename "$plugin")"; done
 export PODLINK_BIN_DIR=$suite
 # The measuring program is not measured: it need not be linked as a whole, which takes minutes.

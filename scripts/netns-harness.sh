@@ -21,6 +21,7 @@ EOF
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 state=${XDG_RUNTIME_DIR:-/tmp}/podlink-harness-$(id -u)
 example=10-containerd.conflist
+. "$root/scripts/rust.sh"
 
 die() { echo "netns-harness: $*" >&2; exit 1; }
 
@@ -39,16 +40,6 @@ need() {
   else
     die "please install: ${packages[*]}"
   fi
-}
-
-# Debian's own cargo is too old for this workspace, so it is named, not installed.
-need_cargo() {
-  [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
-  local wanted found
-  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
-  found=$(cargo --version 2>/dev/null | awk '{print $2}') || true
-  [ "$(printf '%s\n' "$wanted" "${found:-0}" | sort -V | head -n 1)" = "$wanted" ] ||
-    die "please install Rust $wanted or later (https://rustup.rs); cargo here: ${found:-none}"
 }
 
 # Sets bins to the directory of the plugins and cnitool.

@@ -160,7 +160,7 @@ impl Calls<'_> {
                 libc::SYS_open => registers.rsi & writable != 0,
                 libc::SYS_openat => registers.rdx & writable != 0,
                 libc::SYS_write => !is_eventfd(task, registers.rdi),
-                libc::SYS_ioctl => registers.rsi != libc::FIONBIO,
+                libc::SYS_ioctl => registers.rsi != libc::FIONBIO as u64,
                 _ => EFFECTS.iter().any(|(_, effect)| *effect == number),
             },
         }
