@@ -5,6 +5,7 @@
 
 use std::{
     fmt, io,
+    os::fd::OwnedFd,
     sync::{Mutex, PoisonError},
 };
 
@@ -13,7 +14,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use nix::libc;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use crate::{Error, Namespace, Refusal, packet::Packet};
+use crate::{Error, Namespace, Refusal, apart, packet::Packet};
 
 /// How often a dump is read again that changed under our hands. Each pass reads everything, so a node where this is
 /// not enough has another problem, and the error says so.
@@ -75,6 +76,14 @@ impl Netlink {
         self.exchange(Packet::request(message, NLM_F_REQUEST | NLM_F_ACK | flags), operation, |_| ()).map(|_| ())
     }
 
+    /// Begins with one change in a process of its own, for one that the kernel takes long to come back from: see
+    /// [`apart::send`]. No other request may be made on this socket.
+    pub(crate) fn execute_apart(self, message: &RouteNetlinkMessage) -> io::Result<OwnedFd> {
+        let mut channel = self.channel.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let request = channel.encode(Packet::request(message, NLM_F_REQUEST | NLM_F_ACK));
+        apart::send(&channel.socket, &request)
+    }
+
     /// Asks for one object. An object that is not there is [`Error::NotFound`].
     pub(crate) fn fetch(&self, message: &RouteNetlinkMessage, operation: &dyn fmt::Display) -> Result<Packet, Error> {
         self.query(message, 0, operation)?.ok_or_else(|| broken(operation, "the kernel's answer holds nothing"))
@@ -111,23 +120,28 @@ impl Netlink {
 
     fn exchange(
         &self,
-        mut request: NetlinkMessage<Packet>,
+        request: NetlinkMessage<Packet>,
         operation: &dyn fmt::Display,
         each: impl FnMut(Packet),
     ) -> Result<Listing, Error> {
         // A panic in between left at most replies that nobody asked for, which the next request passes over.
         let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        channel.sequence = channel.sequence.wrapping_add(1);
-        request.header.sequence_number = channel.sequence;
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
+        let bytes = channel.encode(request);
         channel.send(&bytes).map_err(|source| Error::io(operation.to_string(), source))?;
         collect(Replies { channel: &mut channel, unread: 0..0 }, operation, each)
     }
 }
 
 impl Channel {
+    fn encode(&mut self, mut request: NetlinkMessage<Packet>) -> Vec<u8> {
+        self.sequence = self.sequence.wrapping_add(1);
+        request.header.sequence_number = self.sequence;
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        bytes
+    }
+
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         loop {
             match self.socket.send(bytes, 0) {

@@ -65,6 +65,7 @@ fn run(options: &Options) -> Result<bool, String> {
     let check = check.transpose()?.unwrap_or_default();
     let wanted = targets::parse(include_str!("../limits.json"))?;
 
+    settle::adopt()?;
     let mut rows = Rows::default();
     cost::measure(options, &mut rows);
     addresses::measure(options, &mut rows);
