@@ -76,10 +76,10 @@ impl Netlink {
         self.exchange(Packet::request(message, NLM_F_REQUEST | NLM_F_ACK | flags), operation, |_| ()).map(|_| ())
     }
 
-    /// Begins with one change in a process of its own, for one that the kernel takes long to come back from: see
-    /// [`apart::send`]. No other request may be made on this socket.
-    pub(crate) fn execute_apart(self, message: &RouteNetlinkMessage) -> io::Result<OwnedFd> {
-        let mut channel = self.channel.into_inner().unwrap_or_else(PoisonError::into_inner);
+    /// Has one change made by a process of its own, for one that the kernel takes long to come back from: see
+    /// [`apart::send`]. The answer is read there, so this socket is of no use for other requests until it has come.
+    pub(crate) fn execute_apart(&self, message: &RouteNetlinkMessage) -> io::Result<OwnedFd> {
+        let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
         let request = channel.encode(Packet::request(message, NLM_F_REQUEST | NLM_F_ACK));
         apart::send(&channel.socket, &request)
     }

@@ -1,5 +1,6 @@
 //! Interfaces: what they look like, and reading them.
 
+mod announce;
 mod change;
 mod create;
 mod delete;
