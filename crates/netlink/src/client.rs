@@ -57,7 +57,7 @@ impl Netlink {
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
-        let channel = Channel { socket, sequence: 0, buffer: vec![0; RECEIVE_BUFFER] };
+        let channel = Channel { socket, sequence: 0, buffer: Vec::with_capacity(RECEIVE_BUFFER) };
         Ok(Netlink { channel: Mutex::new(channel), home })
     }
 
@@ -76,10 +76,10 @@ impl Netlink {
         self.exchange(Packet::request(message, NLM_F_REQUEST | NLM_F_ACK | flags), operation, |_| ()).map(|_| ())
     }
 
-    /// Has one change made by a process of its own, for one that the kernel takes long to come back from: see
-    /// [`apart::send`]. The answer is read there, so this socket is of no use for other requests until it has come.
-    pub(crate) fn execute_apart(&self, message: &RouteNetlinkMessage) -> io::Result<OwnedFd> {
-        let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Begins with one change in a process of its own, for one that the kernel takes long to come back from: see
+    /// [`apart::send`]. No other request may be made on this socket.
+    pub(crate) fn execute_apart(self, message: &RouteNetlinkMessage) -> io::Result<OwnedFd> {
+        let mut channel = self.channel.into_inner().unwrap_or_else(PoisonError::into_inner);
         let request = channel.encode(Packet::request(message, NLM_F_REQUEST | NLM_F_ACK));
         apart::send(&channel.socket, &request)
     }
@@ -155,7 +155,9 @@ impl Channel {
     /// anything to wait for: no datagram (`None`) means that it has said all it will.
     fn receive(&mut self) -> io::Result<Option<usize>> {
         loop {
-            match self.socket.recv(&mut self.buffer.as_mut_slice(), libc::MSG_DONTWAIT | libc::MSG_TRUNC) {
+            // Of the memory only what is written to is ever touched.
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, libc::MSG_DONTWAIT | libc::MSG_TRUNC) {
                 Ok(length) if length > self.buffer.len() => {
                     return Err(io::Error::other(format!("an answer of {length} bytes does not fit the buffer")));
                 }

@@ -1,6 +1,5 @@
 //! Interfaces: what they look like, and reading them.
 
-mod announce;
 mod change;
 mod create;
 mod delete;

@@ -63,7 +63,7 @@ impl Nft {
             socket,
             parting: None,
             seq: 0,
-            buffer: vec![0; RECEIVE_BUFFER],
+            buffer: Vec::with_capacity(RECEIVE_BUFFER),
             no_destroy: false,
             send_limit: DEFAULT_SEND_LIMIT,
         })
@@ -106,7 +106,8 @@ impl Nft {
     fn receive(&mut self) -> std::io::Result<Option<usize>> {
         loop {
             let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-            match self.socket.recv(&mut self.buffer.as_mut_slice(), flags) {
+            self.buffer.clear();
+            match self.socket.recv(&mut self.buffer, flags) {
                 Ok(length) if length > self.buffer.len() => {
                     return Err(std::io::Error::other(format!("an answer of {length} bytes does not fit the buffer")));
                 }

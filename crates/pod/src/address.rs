@@ -6,7 +6,7 @@ use std::{
 };
 
 use cni::{CniResult, Error, IpConfig};
-use netlink::{Link, LinkChange, Namespace, Netlink, NewAddress, OperState, Sysctl};
+use netlink::{Link, LinkChange, MacAddr, Namespace, Netlink, NewAddress, OperState, Sysctl};
 
 use crate::errors::{Explain, drift};
 use crate::route;
@@ -148,10 +148,13 @@ impl Pod {
 
     /// Tells the neighbours who has the addresses now: one of them may have had another pod's MAC a moment ago.
     ///
-    /// What the kernel sends by itself when the link comes up is lost: the bridge port is not up yet. Packets of our own would
-    /// cost 13 ms, which the kernel takes to close a packet socket.
-    pub fn announce(self, link: &Link) {
-        if let Err(e) = self.netlink.announce(link.index) {
+    /// To be told its MAC, even the one it has, makes the kernel send a gratuitous ARP and an unsolicited neighbour
+    /// advertisement for each address (`arp_notify` and `ndisc_notify` are on). What it sends by itself when the link
+    /// comes up is lost: the bridge port is not up yet. Packets of our own would cost 13 ms, which the kernel takes to
+    /// close a packet socket.
+    pub fn announce(&self, link: &Link, mac: MacAddr) {
+        let same_mac = LinkChange { mac: Some(mac), ..LinkChange::default() };
+        if let Err(e) = self.netlink.change_link(link.index, &same_mac) {
             // A courtesy: neighbours find out by themselves, only later.
             cni::note(format_args!("{}: the addresses could not be announced: {e}", link.name));
         }

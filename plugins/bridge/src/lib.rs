@@ -88,6 +88,7 @@ impl Plugin for Bridge {
                 port::wait_until_forwarding(&host, &port.host)?;
                 pod.wait_until_up(&port.pod)
             })?;
+            call.step("announce the addresses", || pod.announce(&port.pod, port.pod_mac));
         }
 
         // One that somebody else made takes on the MAC and the MTU of its ports.
@@ -102,9 +103,6 @@ impl Plugin for Bridge {
             result.dns = config.dns;
         }
         undo.disarm();
-        if !config.disable_container_interface {
-            call.step("announce the addresses", || pod.announce(&port.pod));
-        }
         Ok(result)
     }
 

@@ -5,9 +5,9 @@ use nix::sys::prctl;
 use nix::sys::wait::waitpid;
 use podlink_tests::Node;
 
-/// Has the processes that a call leaves behind given to this one.
-pub fn adopt() -> Result<(), String> {
-    prctl::set_child_subreaper(true).map_err(|e| format!("becoming the parent of what calls leave behind: {e}"))
+/// Whether the processes that a call leaves behind are given to this one.
+pub fn adopt(yes: bool) -> Result<(), String> {
+    prctl::set_child_subreaper(yes).map_err(|e| format!("becoming the parent of what calls leave behind: {e}"))
 }
 
 /// Waits for them: they wait for the kernel. There are no other children then.
