@@ -64,7 +64,7 @@ fn close_all_but([low, high]: [RawFd; 2]) {
     }
     if close(high + 1, libc::c_uint::MAX) < 0 {
         // Before Linux 5.9. Of the rest, nothing is a lock that outlives us by more than the kernel's work.
-        for fd in 0..=2 {
+        for fd in (0..=2).filter(|fd| ![low, high].contains(fd)) {
             // SAFETY: as above.
             unsafe { libc::close(fd) };
         }
