@@ -5,7 +5,6 @@
 
 use std::{
     fmt, io,
-    os::fd::OwnedFd,
     sync::{Mutex, PoisonError},
 };
 
@@ -14,7 +13,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use nix::libc;
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use crate::{Error, Namespace, Refusal, apart, packet::Packet};
+use crate::{Error, Namespace, Refusal, packet::Packet};
 
 /// How often a dump is read again that changed under our hands. Each pass reads everything, so a node where this is
 /// not enough has another problem, and the error says so.
@@ -74,14 +73,6 @@ impl Netlink {
         operation: &dyn fmt::Display,
     ) -> Result<(), Error> {
         self.exchange(Packet::request(message, NLM_F_REQUEST | NLM_F_ACK | flags), operation, |_| ()).map(|_| ())
-    }
-
-    /// Begins with one change in a process of its own, for one that the kernel takes long to come back from: see
-    /// [`apart::send`]. No other request may be made on this socket.
-    pub(crate) fn execute_apart(self, message: &RouteNetlinkMessage) -> io::Result<OwnedFd> {
-        let mut channel = self.channel.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let request = channel.encode(Packet::request(message, NLM_F_REQUEST | NLM_F_ACK));
-        apart::send(&channel.socket, &request)
     }
 
     /// Asks for one object. An object that is not there is [`Error::NotFound`].

@@ -8,7 +8,6 @@
 //! | --- | --- |
 //! | `namespace.rs`, `nsid.rs` | opening and entering namespaces; the numbers they have for each other |
 //! | `client.rs` | the one path to the kernel: requests, dumps, their retries and errors |
-//! | `apart.rs` | a process that waits for the kernel in our place |
 //! | `subscription.rs` | the kernel's events |
 //! | `packet.rs` | raw messages and attributes |
 //! | `link.rs`, `link/` | interfaces: reading, creating, changing, deleting |
@@ -18,7 +17,6 @@
 //! | `sysctl.rs` | what has no netlink message: `/proc/sys/net` |
 
 mod address;
-mod apart;
 mod client;
 mod error;
 #[cfg(feature = "fuzzing")]

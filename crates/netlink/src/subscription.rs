@@ -1,7 +1,8 @@
 //! Listening for what the kernel does in its own time, on rtnetlink's connection and a tokio `current_thread` runtime.
 
-use std::{os::fd::OwnedFd, pin::pin, time::Duration};
+use std::{io, thread, time::Duration};
 
+use futures_channel::oneshot;
 use futures_util::{
     StreamExt,
     future::{Either, select},
@@ -12,8 +13,6 @@ use rtnetlink::{
     sys::{AsyncSocket, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
 use tokio::{
-    io::AsyncReadExt,
-    net::unix::pipe,
     runtime::{Builder, Runtime},
     time::timeout,
 };
@@ -73,35 +72,38 @@ impl Subscription {
         self.runtime.block_on(heard).map_or(Ok(Event::Deadline), event)
     }
 
-    /// Listens to what has been given to another process as well.
-    pub fn hear(&self, answer: OwnedFd) -> Result<Elsewhere, Error> {
-        let _entered = self.runtime.enter();
-        let receiver = pipe::Receiver::from_owned_fd(answer);
-        receiver.map(Elsewhere).map_err(|source| Error::io("listen to another process", source))
-    }
-
-    /// The next event, or whether the kernel has done what another process was given, whichever comes first.
-    pub fn next_or(&mut self, work: &mut Elsewhere) -> Either<Result<Event, Error>, bool> {
-        match self.runtime.block_on(select(self.events.next(), pin!(work.done()))) {
+    /// The next event, or what the work in the background has ended with, whichever comes first.
+    pub fn next_or<T>(&mut self, work: &mut Background<T>) -> Either<Result<Event, Error>, Result<T, Error>> {
+        match self.runtime.block_on(select(self.events.next(), &mut work.0)) {
             Either::Left((heard, _)) => Either::Left(event(heard)),
-            Either::Right((done, _)) => Either::Right(done),
+            Either::Right((ended, _)) => Either::Right(outcome(ended)),
         }
     }
 
-    /// Waits for what another process was given.
-    pub fn join(&self, mut work: Elsewhere) -> bool {
-        self.runtime.block_on(work.done())
+    /// Waits for the work in the background.
+    pub fn join<T>(&self, work: Background<T>) -> Result<T, Error> {
+        outcome(self.runtime.block_on(work.0))
     }
 }
 
-/// A request that a process of its own has been given ([`Netlink::execute_apart`]), as the end of its pipe tells.
-pub(crate) struct Elsewhere(pipe::Receiver);
+/// Work on another thread that one can wait for beside events.
+pub(crate) struct Background<T>(oneshot::Receiver<Result<T, Error>>);
 
-impl Elsewhere {
-    /// Whether the kernel has done it. If not, it was refused, or the process was killed.
-    async fn done(&mut self) -> bool {
-        self.0.read_u8().await.is_ok()
+impl<T: Send + 'static> Background<T> {
+    /// Begins with it.
+    ///
+    /// # Errors
+    /// When no thread can be started: nothing has been done.
+    pub fn start(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> io::Result<Background<T>> {
+        let (sender, receiver) = oneshot::channel();
+        let work = move || drop(sender.send(work()));
+        thread::Builder::new().name("netlink".to_owned()).spawn(work)?;
+        Ok(Background(receiver))
     }
+}
+
+fn outcome<T>(ended: Result<Result<T, Error>, oneshot::Canceled>) -> Result<T, Error> {
+    ended.unwrap_or_else(|_| Err(broken(&"work beside the kernel's events", "its thread panicked")))
 }
 
 fn event(heard: Option<NetlinkMessage<Packet>>) -> Result<Event, Error> {

@@ -19,13 +19,16 @@ pub fn detach(
     remove_rules: impl Fn(&[IpConfig]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let config = &call.network.config;
+    let release = || {
+        call.step("remove the rules", || remove_rules(&config.prev_result_if_valid().ips))?;
+        config.ipam_type()?.map_or(Ok(()), |plugin| Delegate::find(&call.network, &plugin)?.del())
+    };
     let link = Owner::of(call).host_name();
-    let deleted = call.step("delete the veth pair", || host.delete_link_early(&link));
-    if !deleted.explain(format_args!("interface {link}"))? {
-        delete_others()?;
+    let deleted = call.step("delete the veth pair", || host.delete_link_then(&link, release));
+    match deleted.explain(format_args!("interface {link}"))? {
+        Some(released) => released,
+        None => delete_others().and_then(|()| release()),
     }
-    call.step("remove the rules", || remove_rules(&config.prev_result_if_valid().ips))?;
-    config.ipam_type()?.map_or(Ok(()), |plugin| Delegate::find(&call.network, &plugin)?.del())
 }
 
 /// GC: the pairs of the network's attachments that are not in `valid`, their rules, and, in the same order as of DEL, their addresses.

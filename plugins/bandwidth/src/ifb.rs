@@ -155,15 +155,12 @@ pub fn verify(host: &Netlink, owner: &Owner, end: &Link) -> Result<Link, Error> 
 /// # Errors
 /// Only if it is there and the kernel will not remove it.
 pub fn delete(host: &Netlink, owner: &Owner) -> Result<(), Error> {
-    let (own, shared) = (own_name(owner), shared_name(owner));
-    let own_is_there = host.link(&own).explain(&own)?.is_some();
-    if own_is_there {
-        delete_link(host, &own)?;
-    }
+    let own_was_there = delete_link(host, &own_name(owner))?;
+    let shared = shared_name(owner);
     let is_this_ones = host.link(&shared).explain(&shared)?.filter(is_ifb).is_some_and(|link| match owner_of(&link) {
         Some(of) => of == *owner,
         // The reference's, for this attachment or, where it has one of its own, for another of this container.
-        None => !own_is_there,
+        None => !own_was_there,
     });
     if is_this_ones {
         delete_link(host, &shared)?;
@@ -172,7 +169,7 @@ pub fn delete(host: &Netlink, owner: &Owner) -> Result<(), Error> {
 }
 
 fn delete_link(host: &Netlink, name: &str) -> Result<bool, Error> {
-    host.delete_link_early(name).explain(format_args!("interface {name}"))
+    host.delete_link(name).explain(format_args!("interface {name}"))
 }
 
 #[cfg(test)]

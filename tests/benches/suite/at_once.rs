@@ -38,7 +38,6 @@ pub fn measure(options: &Options, rows: &mut Rows) {
                 let pods: Vec<Pod> = (0..PODS).map(|number| node.pod(&format!("{round}-{number}"))).collect();
                 for verb in ["ADD", "DEL"] {
                     let taken = all_at_once(node, plugin, &pods, verb);
-                    settle::leftovers();
                     // The first one made the bridge.
                     if round > 0 {
                         rows.add(&name, verb, Measure::Time, *side, taken);

@@ -65,15 +65,12 @@ fn run(options: &Options) -> Result<bool, String> {
     let check = check.transpose()?.unwrap_or_default();
     let wanted = targets::parse(include_str!("../limits.json"))?;
 
-    settle::adopt(true)?;
     let mut rows = Rows::default();
     cost::measure(options, &mut rows);
     cases::measure(options, &mut rows);
     at_once::measure(options, &mut rows);
     // After the others: for a while after 60,000 files are gone from a tmpfs, to make one in another takes ten times as long.
     addresses::measure(options, &mut rows);
-    // Process 1 of a runtime's PID namespace waits for all that ends in it, which must not come to us then.
-    settle::adopt(false)?;
     containerd::measure(options, &mut rows);
 
     let machine = machine::describe();

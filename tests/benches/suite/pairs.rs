@@ -43,7 +43,6 @@ impl Subject {
         let mut timed = vec![("ADD", self.way.attach(&self.node, &pod, 1000))];
         timed.extend(self.way.check(&self.node, &pod).map(|check| ("CHECK", check)));
         timed.push(("DEL", self.way.detach(&self.node, &pod)));
-        settle::leftovers();
         timed.extend(self.way.network_verbs(&self.node, &self.standing));
         self.detached.push(pod);
         timed

@@ -65,23 +65,22 @@ fn deleting_takes_both_ends_and_twice_is_fine() {
 }
 
 #[test]
-fn an_early_answer_means_that_both_ends_are_gone() {
+fn what_follows_a_deletion_runs_when_the_link_is_gone_and_only_then() {
     let pair = pair();
     let (host, _) = wired(&pair);
     // That it leaves its bridge is told in the words of a deletion, and is none: the far end would still be there.
-    assert!(pair.host.delete_link_early("veth0").unwrap());
-    assert_eq!((pair.host.link("veth0").unwrap(), pair.inside.link("eth0").unwrap()), (None, None));
-    // The names are free.
-    pair.host.create_veth(&veth("veth0", None, "eth0", &pair.pod)).unwrap();
-    assert_eq!(pair.host.link(host).unwrap(), None, "the one that was deleted stays gone");
+    let seen = pair.host.delete_link_then("veth0", || (pair.host.link("veth0"), pair.inside.link("eth0"))).unwrap();
+    let (node, pod) = seen.unwrap();
+    assert_eq!((node.unwrap(), pod.unwrap()), (None, None));
+    assert_eq!(pair.host.link(host).unwrap(), None, "and it stays gone");
 }
 
 #[test]
-fn an_early_deletion_says_what_the_kernel_says() {
+fn nothing_follows_a_deletion_that_did_not_happen() {
     let pair = pair();
-    assert!(!pair.host.delete_link_early("veth0").unwrap());
+    assert_eq!(pair.host.delete_link_then("veth0", || panic!("there was none")).unwrap(), None::<()>);
     // Of a veth's two ends each can be deleted; `lo` cannot.
-    let error = pair.host.delete_link_early("lo").unwrap_err();
+    let error = pair.host.delete_link_then("lo", || panic!("it is there")).map(|_: Option<()>| ()).unwrap_err();
     assert!(error.to_string().contains("delete interface lo"), "{error}");
 }
 
