@@ -59,6 +59,8 @@ pub struct Disturbed {
     pub seen: usize,
 }
 
+/// asm-generic/ioctls.h; libc gives it another type with each C library.
+const FIONBIO: u64 = 0x5421;
 /// Calls with an effect; `open` and `openat` when they may write, `write` when it is not to an
 /// eventfd, `ioctl` when it does more than to make a file non-blocking.
 const EFFECTS: &[(&str, c_long)] = &[
@@ -160,7 +162,7 @@ impl Calls<'_> {
                 libc::SYS_open => registers.rsi & writable != 0,
                 libc::SYS_openat => registers.rdx & writable != 0,
                 libc::SYS_write => !is_eventfd(task, registers.rdi),
-                libc::SYS_ioctl => registers.rsi != libc::FIONBIO as u64,
+                libc::SYS_ioctl => registers.rsi != FIONBIO,
                 _ => EFFECTS.iter().any(|(_, effect)| *effect == number),
             },
         }

@@ -111,28 +111,23 @@ impl Netlink {
 
     fn exchange(
         &self,
-        request: NetlinkMessage<Packet>,
+        mut request: NetlinkMessage<Packet>,
         operation: &dyn fmt::Display,
         each: impl FnMut(Packet),
     ) -> Result<Listing, Error> {
         // A panic in between left at most replies that nobody asked for, which the next request passes over.
         let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = channel.encode(request);
+        channel.sequence = channel.sequence.wrapping_add(1);
+        request.header.sequence_number = channel.sequence;
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
         channel.send(&bytes).map_err(|source| Error::io(operation.to_string(), source))?;
         collect(Replies { channel: &mut channel, unread: 0..0 }, operation, each)
     }
 }
 
 impl Channel {
-    fn encode(&mut self, mut request: NetlinkMessage<Packet>) -> Vec<u8> {
-        self.sequence = self.sequence.wrapping_add(1);
-        request.header.sequence_number = self.sequence;
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        bytes
-    }
-
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         loop {
             match self.socket.send(bytes, 0) {
