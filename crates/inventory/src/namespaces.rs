@@ -23,6 +23,8 @@ use crate::evidence::{Carrier, Scan};
 type Identity = (u64, u64);
 /// `PROC_PID_INIT_INO` of linux/proc_ns.h: the node's own process IDs.
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+/// The calling process.
+const OWN: &str = "/proc/self";
 /// `RT_SCOPE_UNIVERSE`.
 const UNIVERSE: u8 = 0;
 
@@ -137,66 +139,91 @@ impl Namespaces {
 #[derive(Default)]
 struct Paths {
     found: HashMap<Identity, Vec<PathBuf>>,
-    /// What is mounted somewhere, by inode.
-    mounted: HashMap<u64, PathBuf>,
-    unread: Vec<String>,
+    /// What is mounted where nothing leads to it, by inode.
+    unreached: HashMap<u64, PathBuf>,
+    /// Processes whose namespace may not be looked at.
+    denied: Vec<PathBuf>,
 }
 
 impl Paths {
     fn find() -> Result<Paths, Error> {
         let failed = |source| Error::Proc { path: "/proc".into(), source };
         let mut paths = Paths::default();
-        let mut mount_namespaces = HashSet::new();
         // Paths that people know come before /proc/<pid>.
-        paths.add_mounts(Path::new("/proc/self"));
+        let own = Path::new(OWN);
+        paths.add_view(&[own.to_owned()]);
+        let own = identity(&own.join("ns/mnt")).ok();
+        let mut views: HashMap<Identity, Vec<PathBuf>> = HashMap::new();
         for entry in fs::read_dir("/proc").map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if !entry.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit) {
                 continue;
             }
             let process = entry.path();
-            match identity(&process.join("ns/net")) {
-                Ok(identity) => paths.found.entry(identity).or_default().push(process.join("ns/net")),
-                // It may end at any moment, and has no namespace when it has.
-                Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {}
-                // The node's init is in no pod, and some kernels hide it from everybody.
-                Err(_) if entry.file_name() == "1" => {}
-                Err(e) => paths.unread.push(format!("{}/ns/net: {e}", process.display())),
+            // The node's init is in no pod, and some kernels hide it from everybody.
+            if entry.file_name() != "1" {
+                paths.add_process(&process);
             }
             if let Ok(identity) = identity(&process.join("ns/mnt"))
-                && mount_namespaces.insert(identity)
+                && Some(identity) != own
             {
-                paths.add_mounts(&process);
+                views.entry(identity).or_default().push(process);
             }
         }
+        views.values().for_each(|processes| paths.add_view(processes));
+        // A process that is just ending may not be looked at for some microseconds; then it is gone.
+        let denied = std::mem::take(&mut paths.denied);
+        denied.iter().for_each(|process| paths.add_process(process));
         Ok(paths)
     }
 
-    /// The namespaces that are mounted where a process sees them.
-    fn add_mounts(&mut self, process: &Path) {
-        let Ok(table) = fs::read(process.join("mountinfo")) else { return };
-        let is_own = process == Path::new("/proc/self");
-        for (inode, point) in table.split(|byte| *byte == b'\n').filter_map(namespace_mount) {
-            let path = match point.strip_prefix("/") {
-                Ok(below) if !is_own => process.join("root").join(below),
-                _ => point,
-            };
-            match identity(&path) {
-                Ok(identity) => self.found.entry(identity).or_default().push(path.clone()),
-                // The process ended meanwhile.
-                Err(_) if !process.join("root").exists() => continue,
-                Err(_) => {}
-            }
-            self.mounted.insert(inode, path);
+    /// The namespace of a process.
+    fn add_process(&mut self, process: &Path) {
+        let path = process.join("ns/net");
+        match identity(&path) {
+            Ok(identity) => self.found.entry(identity).or_default().push(path),
+            // It may end at any moment, and has no namespace when it has.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {}
+            Err(_) => self.denied.push(process.to_owned()),
         }
+    }
+
+    /// The namespaces that are mounted where these processes, of one mount namespace, see them. Any of them may end.
+    fn add_view(&mut self, processes: &[PathBuf]) {
+        // When none of them can say, all have ended, and the mounts with them.
+        let _ = processes.iter().any(|process| self.add_mounts(process, processes).is_ok());
+    }
+
+    /// As one of the processes sees it.
+    fn add_mounts(&mut self, process: &Path, sharing: &[PathBuf]) -> io::Result<()> {
+        let mut missed = HashMap::new();
+        for (inode, point) in namespace_mounts(process)? {
+            let path = seen_by(process, &point);
+            match identity(&path) {
+                Ok(identity) if identity.1 == inode => {
+                    self.found.entry(identity).or_default().extend(sharing.iter().map(|by| seen_by(by, &point)));
+                }
+                _ => drop(missed.insert(inode, path)),
+            }
+        }
+        // What is no mount any more was unmounted meanwhile. It is gone, or found elsewhere.
+        if !missed.is_empty() {
+            let now = namespace_mounts(process)?;
+            self.unreached.extend(now.into_iter().filter_map(|(inode, _)| missed.remove_entry(&inode)));
+        }
+        Ok(())
     }
 
     /// What keeps this from being all of them.
     fn hidden(&self) -> Vec<String> {
         let found: HashSet<u64> = self.found.keys().map(|(_, inode)| *inode).collect();
-        let unreached = self.mounted.iter().filter(|(inode, _)| !found.contains(inode));
-        let mut hidden = self.unread.clone();
-        hidden.extend(unreached.map(|(inode, path)| format!("net:[{inode}] at {} cannot be reached", path.display())));
+        let unreached = self.unreached.iter().filter(|(inode, _)| !found.contains(inode));
+        let unreached = unreached.map(|(inode, path)| format!("net:[{inode}] at {} cannot be reached", path.display()));
+        let denied = self.denied.iter().map(|process| {
+            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+            format!("the network namespace of {} ({}) may not be looked at", process.display(), name.trim_end())
+        });
+        let mut hidden: Vec<_> = unreached.chain(denied).collect();
         if fs::metadata("/proc/self/ns/pid").map_or(true, |pid| pid.ino() != INITIAL_PID_NAMESPACE) {
             hidden.push("only the processes of a container are seen: run this on the node, or with hostPID".to_owned());
         }
@@ -206,6 +233,20 @@ impl Paths {
 
 fn identity(path: &Path) -> io::Result<Identity> {
     fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Where a mount point of a process's mount namespace is for us.
+fn seen_by(process: &Path, point: &Path) -> PathBuf {
+    match point.strip_prefix("/") {
+        Ok(below) if process != Path::new(OWN) => process.join("root").join(below),
+        _ => point.to_owned(),
+    }
+}
+
+/// The network namespaces mounted where a process sees them, by inode; an error when it has ended.
+fn namespace_mounts(process: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let table = fs::read(process.join("mountinfo"))?;
+    Ok(table.split(|byte| *byte == b'\n').filter_map(namespace_mount).collect())
 }
 
 /// The mount point in a line of mountinfo (proc_pid_mountinfo(5)) that mounts a network namespace: field 4 is

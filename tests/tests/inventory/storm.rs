@@ -9,6 +9,8 @@ use crate::site::{Records, Site};
 
 const WORKERS: u16 = 4;
 const ROUNDS: u16 = 8;
+/// Namespaces that are made and removed again.
+const PASSING: usize = 300;
 
 #[test]
 fn two_collectors_among_adds_and_dels_never_touch_a_living_pod() {
@@ -44,6 +46,25 @@ fn two_collectors_among_adds_and_dels_never_touch_a_living_pod() {
     assert_eq!(site.leaks(), (0, vec![], vec![]));
     assert!(site.node.reserved("net").is_empty());
     assert_eq!(site.rules_with("podlink:net/"), [""; 0]);
+}
+
+#[test]
+fn namespaces_that_go_meanwhile_keep_nothing_from_being_known() {
+    let site = Site::new("10.219.32.0/24");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Fails where a namespace is said to be there and out of reach.
+        let collector = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(site.gc(), [""; 0]);
+            }
+        });
+        for _ in 0..PASSING {
+            site.node.pod("passing").destroy();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        collector.join().unwrap();
+    });
 }
 
 /// Adds pods and deletes them, and looks after each step whether all of it is still there.
