@@ -25,6 +25,8 @@ type Identity = (u64, u64);
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// The calling process.
 const OWN: &str = "/proc/self";
+/// How often a mount that nothing leads to is looked at again.
+const LOOKS: usize = 8;
 /// `RT_SCOPE_UNIVERSE`.
 const UNIVERSE: u8 = 0;
 
@@ -196,6 +198,22 @@ impl Paths {
 
     /// As one of the processes sees it.
     fn add_mounts(&mut self, process: &Path, sharing: &[PathBuf]) -> io::Result<()> {
+        let mut missed = self.reach_mounts(process, sharing)?;
+        // Mostly it was unmounted meanwhile, and is gone or found elsewhere. More than one look, because the next namespace
+        // may be mounted there, with the same inode number.
+        for _ in 0..LOOKS {
+            if missed.is_empty() {
+                break;
+            }
+            let again = self.reach_mounts(process, sharing)?;
+            missed.retain(|inode, _| again.contains_key(inode));
+        }
+        self.unreached.extend(missed);
+        Ok(())
+    }
+
+    /// Adds what is reached; the rest by inode.
+    fn reach_mounts(&mut self, process: &Path, sharing: &[PathBuf]) -> io::Result<HashMap<u64, PathBuf>> {
         let mut missed = HashMap::new();
         for (inode, point) in namespace_mounts(process)? {
             let path = seen_by(process, &point);
@@ -206,12 +224,7 @@ impl Paths {
                 _ => drop(missed.insert(inode, path)),
             }
         }
-        // What is no mount any more was unmounted meanwhile. It is gone, or found elsewhere.
-        if !missed.is_empty() {
-            let now = namespace_mounts(process)?;
-            self.unreached.extend(now.into_iter().filter_map(|(inode, _)| missed.remove_entry(&inode)));
-        }
-        Ok(())
+        Ok(missed)
     }
 
     /// What keeps this from being all of them.

@@ -16,7 +16,7 @@ mod undo;
 mod unowned;
 mod veth;
 
-pub use address::{Detection, Pod, wait_until_local};
+pub use address::{Detection, Pod, wait_until_local, wait_until_up};
 pub use detach::{collect, detach};
 pub use drift::{expect_mac, expect_sysctl, expect_veth, prev_result, recorded};
 pub use errors::{Explain, drift};

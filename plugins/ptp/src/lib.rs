@@ -56,7 +56,10 @@ impl Plugin for Ptp {
             host::connect(&host, &veth.host, &owner, &result.ips)?;
             pod::forward(result.ips.iter().map(|ip| ip.address.ip()))
         })?;
-        call.step("wait until the link is up", || pod.wait_until_up(&veth.pod))?;
+        call.step("wait until the link is up", || {
+            pod.wait_until_up(&veth.pod)?;
+            pod::wait_until_up(&host, &veth.host)
+        })?;
 
         result.interfaces = vec![
             pod::interface(&veth.host, veth.host.mac, ""),

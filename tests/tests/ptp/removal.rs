@@ -139,7 +139,8 @@ fn many_at_once() {
     };
     at_once("ADD");
     assert_eq!((node.link_names().len(), node.reserved("net").len()), (20, 40));
-    pods[0].ping("10.31.0.21".parse().unwrap());
+    let other = pods[1].addresses("eth0")[0].split('/').next().unwrap().parse().unwrap();
+    pods[0].ping(other);
     at_once("DEL");
     assert_clean(&node, "all deleted");
 }
