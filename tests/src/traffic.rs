@@ -18,7 +18,7 @@ fn any(like: IpAddr) -> IpAddr {
 }
 
 /// Binds a fixed port. The last socket there may still be open in a process that another test is just starting.
-fn bound<T>(bind: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn bound<T>(bind: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
     let end = Instant::now() + LOST;
     loop {
         match bind() {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
@@ -122,7 +122,11 @@ impl Drop for Return {
     fn drop(&mut self) {
         // What let the thread out lets it back in. If not, everything after this line would be done to the wrong
         // network; a process that ends here has done nothing that DEL does not clean up.
-        if self.0.enter().is_err() {
+        if let Err(error) = self.0.enter() {
+            // The one thing that can be told from here: a runtime that gets no result shows what is on stderr.
+            let why =
+                "the namespace of this process, which ends before it changes another network; call DEL and try again";
+            let _ = writeln!(io::stderr(), "podlink: {error}: {why}");
             std::process::abort();
         }
     }

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
 use crate::Namespace;
-use crate::traffic::LOST;
+use crate::traffic::{LOST, bound};
 
 /// A server on one port of a pod, until it is dropped.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Answering {
     /// Serves `port` on every address of `place` under `name`. It answers from the moment that this returns.
     pub fn start(place: &Namespace, name: &str, port: u16) -> Self {
         let any = (Ipv6Addr::UNSPECIFIED, port);
-        let sockets = place.run(|| Ok::<_, Error>((TcpListener::bind(any)?, UdpSocket::bind(any)?)));
+        let sockets = bound(|| place.run(|| Ok::<_, Error>((TcpListener::bind(any)?, UdpSocket::bind(any)?))));
         let (tcp, udp) = sockets.unwrap_or_else(|e| panic!("serving port {port} as {name}: {e}"));
         let (stopped, stop) = nix::unistd::pipe().unwrap_or_else(|e| panic!("pipe: {e}"));
         let name = name.to_owned();

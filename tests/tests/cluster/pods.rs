@@ -69,11 +69,11 @@ fn nodes_and_pods_reach_each_other_across_nodes() {
 fn a_pod_reaches_the_outside_as_its_node_and_the_outside_reaches_no_pod() {
     let (cluster, pods) = with_a_pod_on_each(Joined::Routes);
     for (node, pod) in cluster.nodes.iter().zip(&pods) {
+        let _server = Answering::start(pod, "pod", 80);
         for family in FAMILIES {
             let seen = Ok(ip(&node.addresses()[family]));
             assert_eq!(pod.tcp(cluster.outside(), ip(OUTSIDE[family])), seen);
             assert_eq!(pod.udp(cluster.outside(), ip(OUTSIDE[family])), seen);
-            let _server = Answering::start(pod, "pod", 80);
             let to = (pod.addresses[family], 80).into();
             assert!(
                 cluster.outside().unreachable(to, podlink_tests::traffic::LOST),

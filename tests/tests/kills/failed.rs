@@ -48,6 +48,7 @@ fn assert_answer(disturbed: Disturbed, hit: &str, what: &str) {
     assert!(!finished.stderr.contains("panicked"), "{what}: {finished}");
     // A thread that cannot go back to its own namespace must do nothing any more: it ends the process.
     if finished.code.is_none() && hit.ends_with(" setns") {
+        assert!(finished.stderr.contains("cannot enter network namespace"), "{what}: {finished}");
         return;
     }
     assert!(finished.code.is_some(), "{what}: {finished}");
