@@ -9,7 +9,7 @@ usage() {
 usage: uml-run.sh [--module NAME]... [--deadline SECONDS] [--memory MB] -- COMMAND [ARG...]
 
 Inside, /run and $TMPDIR are empty and in memory; every other file is this machine's own. Variables whose name starts
-with PODLINK_ or RUST_ are passed on. Exit status: COMMAND's, 124 when the deadline (50 s) passed, 125 when the machine
+with PODLINK_ or RUST_ are passed on. Exit status: COMMAND's, 124 when the deadline (240 s) passed, 125 when the machine
 did not boot.
 EOF
 }
@@ -20,7 +20,7 @@ die() {
 }
 
 modules=()
-deadline=50
+deadline=240
 memory=512
 while [ $# -gt 0 ]; do
     case $1 in

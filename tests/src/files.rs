@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
+
+use crate::process;
 
 /// Makes a directory and those above it; one that is there is fine.
 pub fn make_dir(path: &Path) {
@@ -11,6 +14,12 @@ pub fn make_dir(path: &Path) {
 /// Writes a file whole.
 pub fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|e| panic!("writing {}: {e}", path.display()));
+}
+
+/// Copies a program that is to be run. By another process: a file that this one had open for writing may still be open in a child
+/// that another test is just starting, and then cannot be executed (ETXTBSY).
+pub fn copy_program(from: &Path, to: &Path) {
+    process::run(Command::new("cp").args([from, to]), b"", process::DEADLINE).success();
 }
 
 /// Path (from `dir`) and content of each file in `dir` and the directories below; empty when there is no `dir`.

@@ -10,8 +10,8 @@ use crate::{BinDir, need};
 /// The kernel modules the VLAN scenarios need inside; there, `modprobe` is not run by the kernel itself.
 const MODULES: &[&str] = &["bridge", "8021q", "veth", "dummy"];
 
-/// Above the script's own deadline of 50 s, which ends the machine and shows its console.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Above the script's own deadline of 240 s, which ends the machine and shows its console.
+pub const DEADLINE: Duration = Duration::from_secs(270);
 
 /// Boots a machine, runs `program` with `args` in it as root with the plugins of `bins` under test, and powers it off.
 pub fn run(bins: &BinDir, program: &Path, args: &[&str]) -> Finished {

@@ -41,14 +41,25 @@ fn shape(at: &Attached) -> Value {
     json!([aliases, at.tc(&["qdisc", "show"]), at.tc(&["filter", "show", "dev", &at.port_name(), "parent", "ffff:"])])
 }
 
-/// Payload is 94 to 96 % of what the limit counts; the issue allows 10 %.
+/// Payload is 94 to 96 % of what the limit counts; the issue allows 10 %. What else the machine does only takes from it: the best of
+/// three counts, and none may be too fast.
 #[track_caller]
-fn assert_rate(measured: f64, asked: f64) {
-    assert!((0.90..=1.10).contains(&(measured / asked)), "asked for {asked:.0} bit/s, measured {measured:.0}");
+fn assert_rate(asked: f64, measure: impl Fn() -> f64) {
+    let mut measured = Vec::new();
+    for _ in 0..3 {
+        let ratio = measure() / asked;
+        measured.push(ratio);
+        assert!(ratio <= 1.10, "asked for {asked:.0} bit/s, measured {measured:.2?} times that");
+        if ratio >= 0.90 {
+            return;
+        }
+    }
+    panic!("asked for {asked:.0} bit/s, measured {measured:.2?} times that");
 }
 
 #[track_caller]
-fn assert_unlimited(measured: f64, limit: f64) {
+fn assert_unlimited(limit: f64, measure: impl Fn() -> f64) {
+    let measured = measure();
     assert!(measured > 5.0 * limit, "there must be no limit of {limit:.0} bit/s, measured {measured:.0}");
 }
 
@@ -57,9 +68,9 @@ fn both_directions_have_the_rate_asked_for() {
     let at = attached();
     let (down, up) = (20e6, 12e6);
     let result = chained(&at, json!({ "ingressRate": 20_000_000, "egressRate": 12_000_000 })).add().success();
-    assert_rate(at.bits_per_second(&at.pod, ip(POD)), down);
-    assert_rate(at.pod.bits_per_second(&at, ip(NODE)), up);
-    assert_rate(at.bits_per_second(&at.pod, ip(POD_V6)), down);
+    assert_rate(down, || at.bits_per_second(&at.pod, ip(POD)));
+    assert_rate(up, || at.pod.bits_per_second(&at, ip(NODE)));
+    assert_rate(down, || at.bits_per_second(&at.pod, ip(POD_V6)));
 
     let ifb = result["interfaces"][3]["name"].as_str().unwrap_or_default().to_owned();
     for (device, bytes) in [(at.port_name(), 2_500_000), (ifb, 1_500_000)] {
@@ -88,13 +99,10 @@ fn pods_share_no_limit() {
     let keys = config(json!({ "egressRate": 24_000_000 }));
     at.typed(&keys).pod(&other).prev_result(&bridged).add().success();
     assert_eq!(ifbs(&at).len(), 2);
-    let [slow, fast] = std::thread::scope(|scope| {
-        let slow = scope.spawn(|| at.pod.bits_per_second(&at, ip(NODE)));
-        let fast = scope.spawn(|| other.bits_per_second(&at, ip(NODE)));
-        [slow, fast].map(|measured| measured.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_rate(8e6, || at.pod.bits_per_second(&at, ip(NODE))));
+        scope.spawn(|| assert_rate(24e6, || other.bits_per_second(&at, ip(NODE))));
     });
-    assert_rate(slow, 8e6);
-    assert_rate(fast, 24e6);
 }
 
 #[test]
@@ -108,15 +116,15 @@ fn listed_subnets_are_exempt_or_alone_limited() {
         let call = chained(&at, json!({ "egressRate": 8_000_000, "ingressRate": 8_000_000, key: exempt }));
         let result = call.add().success();
         for (to, limited) in [(listed[0], listed_limited), (listed[1], listed_limited), (NODE, !listed_limited)] {
-            let measured = at.pod.bits_per_second(&at, ip(to));
-            if limited { assert_rate(measured, 8e6) } else { assert_unlimited(measured, 8e6) }
+            let measure = || at.pod.bits_per_second(&at, ip(to));
+            if limited { assert_rate(8e6, measure) } else { assert_unlimited(8e6, measure) }
         }
         // What the pod receives is told apart by where it comes from: the address of the bridge's route is the first.
-        let measured = at.bits_per_second(&at.pod, ip(POD));
+        let measure = || at.bits_per_second(&at.pod, ip(POD));
         if listed_limited {
-            assert_unlimited(measured, 8e6)
+            assert_unlimited(8e6, measure)
         } else {
-            assert_rate(measured, 8e6)
+            assert_rate(8e6, measure)
         }
         call.clone().prev_result(&result).check().success();
         call.del().success();
@@ -131,7 +139,7 @@ fn the_runtime_asks_for_a_limit() {
     let asked = json!({ "ingressRate": 8_000_000, "ingressBurst": 4_294_967_295_u64 });
     chained(&at, json!({ "runtimeConfig": { "bandwidth": asked } })).add().success();
     assert_eq!(at.root_qdisc(&at.port_name()).1["options"]["rate"], 1_000_000);
-    assert_rate(at.bits_per_second(&at.pod, ip(POD)), 8e6);
+    assert_rate(8e6, || at.bits_per_second(&at.pod, ip(POD)));
 }
 
 #[test]

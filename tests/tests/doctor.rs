@@ -74,6 +74,8 @@ fn what_the_node_has_is_seen_and_left_as_it_is() {
     node.sh(&["ip", "route", "add", "10.8.0.0/16", "dev", "eth0"]);
     node.sh(&["iptables", "-P", "FORWARD", "DROP"]);
     node.sh(&["sysctl", "-qw", "net.ipv4.ip_forward=0"]);
+    let is_up = |name: &str| node.link(name).is_some_and(|link| link["operstate"] == "UP");
+    node.wait_until("both ends are up", |_| is_up("eth0") && is_up("br7"));
     let before = (node.links(), node.sh(&["nft", "list", "ruleset"]), node.routes());
     let list = json!([
         bridge("10.7.0.0/16", json!({ "isGatway": true })),
@@ -168,7 +170,7 @@ fn without_root_what_cannot_be_seen_is_not_guessed() {
     node.sh(&["chmod", "-R", "a+rX", node.dir().to_str().unwrap()]);
     // The program may be where only root can read it.
     let copy = node.dir().join("podlink");
-    std::fs::copy(bins.plugin("podlink"), &copy).unwrap();
+    podlink_tests::files::copy_program(&bins.plugin("podlink"), &copy);
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy).arg("doctor").arg(&file);
     let plugins = node.dir().join("bin");

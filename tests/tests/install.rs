@@ -41,7 +41,7 @@ impl Ground {
     fn with_others() -> Ground {
         let ground = Ground::new();
         std::fs::create_dir(ground.bin("")).unwrap();
-        std::fs::copy(BinDir::reference().plugin("bridge"), ground.bin("bridge")).unwrap();
+        podlink_tests::files::copy_program(&BinDir::reference().plugin("bridge"), &ground.bin("bridge"));
         std::fs::write(ground.bin("theirs"), "#!/bin/sh\n").unwrap();
         ground
     }

@@ -26,7 +26,7 @@ fn steps(line: &Value) -> Vec<&str> {
 fn one_program(node: &Node) -> BinDir {
     let dir = node.dir().join("suite");
     std::fs::create_dir(&dir).unwrap();
-    std::fs::copy(BinDir::ours().plugin("podlink"), dir.join("bridge")).unwrap();
+    podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("bridge"));
     std::fs::hard_link(dir.join("bridge"), dir.join("host-local")).unwrap();
     BinDir::at(dir)
 }

@@ -15,7 +15,7 @@ const NAMES: [&str; 7] = ["bandwidth", "bridge", "firewall", "host-local", "loop
 fn suite(node: &Node) -> BinDir {
     let dir = node.dir().join("suite");
     std::fs::create_dir(&dir).unwrap();
-    std::fs::copy(BinDir::ours().plugin("podlink"), dir.join("podlink")).unwrap();
+    podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("podlink"));
     NAMES.iter().for_each(|name| std::fs::hard_link(dir.join("podlink"), dir.join(name)).unwrap());
     BinDir::at(dir)
 }
@@ -98,7 +98,7 @@ fn a_host_local_that_is_another_file_is_run() {
     let bins = suite(&node);
     let pod = node.pod("a");
     std::fs::remove_file(bins.path().join("host-local")).unwrap();
-    std::fs::copy(BinDir::reference().plugin("host-local"), bins.path().join("host-local")).unwrap();
+    podlink_tests::files::copy_program(&BinDir::reference().plugin("host-local"), &bins.path().join("host-local"));
     let call = node.plugin(&bins, "bridge").config(&config("1.0.0")).pod(&pod);
     call.add().success();
     call.del().success();

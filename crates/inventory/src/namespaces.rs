@@ -55,21 +55,21 @@ impl Namespaces {
         let paths = Paths::find()?;
         all.unread.extend(paths.hidden());
         for (id, paths) in paths.found {
-            // Of a process that ends, the next path may still lead there. When none does it ended, and what it had with it.
-            for path in paths {
-                match all.visit(&path, Some(id) == own) {
+            // When no path leads there any more it ended, and what it had with it.
+            match paths.iter().find_map(|path| open(path, id).transpose()) {
+                Some(Ok(namespace)) => match all.visit(&namespace, Some(id) == own) {
                     Ok(()) => all.read += 1,
-                    Err(netlink::Error::NamespaceGone { .. } | netlink::Error::NotANamespace { .. }) => continue,
                     Err(error) => all.unread.push(error.to_string()),
-                }
-                break;
+                },
+                Some(Err(error)) => all.unread.push(error.to_string()),
+                None => {}
             }
         }
         Ok(all)
     }
 
-    fn visit(&mut self, path: &Path, is_own: bool) -> Result<(), netlink::Error> {
-        let netlink = Namespace::open(path)?.netlink()?;
+    fn visit(&mut self, namespace: &Namespace, is_own: bool) -> Result<(), netlink::Error> {
+        let (path, netlink) = (namespace.path(), namespace.netlink()?);
         if is_own {
             self.own = Some(path.to_owned());
         }
@@ -185,7 +185,7 @@ impl Paths {
         match identity(&path) {
             Ok(identity) => self.found.entry(identity).or_default().push(path),
             // It may end at any moment, and has no namespace when it has.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {}
+            Err(e) if is_gone(&e) => {}
             Err(_) => self.denied.push(process.to_owned()),
         }
     }
@@ -242,6 +242,24 @@ impl Paths {
         }
         hidden
     }
+}
+
+/// The namespace, where the path still leads to it: a process may end or go elsewhere, and a mount be replaced.
+fn open(path: &Path, id: Identity) -> Result<Option<Namespace>, netlink::Error> {
+    match Namespace::open(path) {
+        Ok(namespace) => Ok((namespace.identity()? == id).then_some(namespace)),
+        Err(netlink::Error::NamespaceGone { .. } | netlink::Error::NotANamespace { .. }) => Ok(None),
+        // A process that ends on the way to its namespace is denied; the next look finds no process.
+        Err(error) => match identity(path) {
+            Ok(now) if now == id => Err(error),
+            Err(e) if !is_gone(&e) => Err(error),
+            _ => Ok(None),
+        },
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {

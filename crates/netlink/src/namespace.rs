@@ -53,15 +53,19 @@ impl Namespace {
         Namespace::open("/proc/thread-self/ns/net")
     }
 
-    /// Whether both are one namespace, by the device and inode number that namespaces(7) gives for this purpose.
+    /// Whether both are one namespace.
     ///
     /// # Errors
-    /// [`Error::Io`] where the kernel does not tell.
+    /// As [`Namespace::identity`].
     pub fn same_as(&self, other: &Namespace) -> Result<bool, Error> {
         Ok(self.identity()? == other.identity()?)
     }
 
-    fn identity(&self) -> Result<(u64, u64), Error> {
+    /// The device and inode number, which tell namespaces apart while they live (namespaces(7)).
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the kernel does not tell.
+    pub fn identity(&self) -> Result<(u64, u64), Error> {
         let metadata = self.file.metadata().map_err(|source| {
             Error::io(format!("read the identity of network namespace {}", self.path.display()), source)
         })?;

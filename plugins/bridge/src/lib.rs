@@ -85,7 +85,7 @@ impl Plugin for Bridge {
         }
         if !config.disable_container_interface {
             call.step("wait until the port forwards", || {
-                port::wait_until_forwarding(&host, &port.host)?;
+                port::wait_until_forwarding(&host, &port.host, &bridge)?;
                 pod.wait_until_up(&port.pod)
             })?;
             call.step("announce the addresses", || pod.announce(&port.pod, port.pod_mac));

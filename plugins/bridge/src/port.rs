@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cni::{AttachmentCall, Error};
-use netlink::{Link, LinkChange, Netlink, PortChange};
+use netlink::{Link, LinkChange, Netlink, OperState, PortChange, PortState};
 use pod::{Explain, Owner};
 
 use crate::config::{self, Config, Vlans};
@@ -47,12 +47,20 @@ pub fn set_vlans(host: &Netlink, port: &Link, vlans: &Vlans) -> Result<(), Error
     if surplus.is_empty() { Ok(()) } else { host.delete_vlans(port.index, &surplus).explain(&doing) }
 }
 
-/// Waits until the bridge passes the pod's frames.
+/// Waits until the bridge passes the pod's frames, and until what the node sends by the bridge passes: it starts to run with its
+/// first port that forwards, and drops that before.
 ///
 /// # Errors
 /// Code 11 when the kernel does not say so in time.
-pub fn wait_until_forwarding(host: &Netlink, port: &Link) -> Result<(), Error> {
-    host.wait_port_up(port.index, UP_DEADLINE).explain(format_args!("bridge port {}", port.name)).map(drop)
+pub fn wait_until_forwarding(host: &Netlink, port: &Link, bridge: &Link) -> Result<(), Error> {
+    let now = host.wait_port_up(port.index, UP_DEADLINE).explain(format_args!("bridge port {}", port.name))?;
+    let forwards = now.port.is_some_and(|port| port.state == PortState::Forwarding);
+    if forwards && bridge.oper_state != OperState::Up {
+        let runs = |bridge: &Link| bridge.oper_state != OperState::Down;
+        let waited = host.wait_link(bridge.index, "the bridge to run", UP_DEADLINE, runs);
+        waited.explain(format_args!("bridge {}", bridge.name))?;
+    }
+    Ok(())
 }
 
 /// Removes the attachment's pair where it is not one of ours. Without a result, what tells one of this network is that its end on

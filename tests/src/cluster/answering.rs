@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
 use crate::Namespace;
+use crate::process::DEADLINE;
 use crate::traffic::{LOST, bound};
 
 /// A server on one port of a pod, until it is dropped.
@@ -64,7 +65,7 @@ fn serve(name: &str, tcp: &TcpListener, udp: &UdpSocket, stopped: &OwnedFd) {
 /// Answers the requests of one connection: one for HTTP/1.0, each for HTTP/1.1.
 fn converse(name: &str, connection: &TcpStream) {
     let Ok(peer) = connection.peer_addr() else { return };
-    let _ = connection.set_read_timeout(Some(LOST));
+    let _ = connection.set_read_timeout(Some(DEADLINE));
     let mut lines = BufReader::new(connection).lines();
     loop {
         let head: Vec<String> = lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();

@@ -37,11 +37,11 @@ impl Ground {
         for dir in ["bin", "usr/bin", "proc", "tmp", "template", "host/opt/cni/bin", "host/etc/cni/net.d"] {
             make_dir(&root.join(dir));
         }
-        std::fs::copy(need::tool("busybox"), root.join("bin/busybox")).unwrap();
+        podlink_tests::files::copy_program(&need::tool("busybox"), &root.join("bin/busybox"));
         for applet in ["sh", "cat", "grep", "mktemp", "rm", "sed", "tr"] {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
-        std::fs::copy(BinDir::ours().plugin("podlink"), root.join("usr/bin/podlink")).unwrap();
+        podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &root.join("usr/bin/podlink"));
         let script = root.join("usr/bin/install-from-node");
         std::fs::copy(manifest::dir().join("install-from-node.sh"), script).unwrap();
         BinDir::with_script(&node, "curl", CURL);

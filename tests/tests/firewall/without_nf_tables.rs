@@ -42,7 +42,7 @@ fn without_nf_tables_the_rules_themselves_name_their_owner() {
     }
     uml.env("PODLINK_BIN_DIR", BinDir::ours().path()).args(["--", "sh", "-c", script, "sh"]);
     uml.args([&add, &bare, &gc, &native].map(Value::to_string));
-    let finished = podlink_tests::process::run(&mut uml, b"", podlink_tests::process::DEADLINE);
+    let finished = podlink_tests::process::run(&mut uml, b"", podlink_tests::uml::DEADLINE);
     let account = finished.to_string();
     let counts: Vec<String> = finished.success().split_whitespace().map(str::to_owned).collect();
     let answers = |text: &str| text.parse::<u8>().is_ok() || ["no", "drift", "error", "ready"].contains(&text);

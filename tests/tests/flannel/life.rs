@@ -114,7 +114,7 @@ fn the_delegated_config_is_what_the_reference_would_make() {
     let pod = node.pod("a");
     let script = r#"cat >/run/given; echo '{"cniVersion": "1.0.0", "ips": []}'"#;
     let bins = BinDir::with_script(&node, "shown", script);
-    std::fs::copy(BinDir::ours().plugin("flannel"), bins.path().join("flannel")).unwrap();
+    podlink_tests::files::copy_program(&BinDir::ours().plugin("flannel"), &bins.path().join("flannel"));
     let keys =
         json!({ "cniVersion": "1.0.0", "delegate": { "type": "shown", "vendor": [1] }, "runtimeConfig": { "x": 1 } });
     node.plugin(&bins, "flannel").pod(&pod).config(&flannel(keys)).add().success();

@@ -40,7 +40,7 @@ fn kept(node: &Node) -> Vec<String> {
 fn suite(node: &Node) -> BinDir {
     let dir = node.dir().join("suite");
     std::fs::create_dir(&dir).unwrap();
-    std::fs::copy(BinDir::ours().plugin("podlink"), dir.join("flannel")).unwrap();
+    podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("flannel"));
     ["bridge", "ptp", "host-local"]
         .iter()
         .for_each(|name| std::fs::hard_link(dir.join("flannel"), dir.join(name)).unwrap());

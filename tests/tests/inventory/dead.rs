@@ -135,7 +135,7 @@ fn a_pair_whose_other_end_nobody_can_reach_goes_with_its_path() {
     let address = site.add(&pod, Records::Kept, 8080);
     site.age(&address);
     // The namespace is held open by this process alone: no path, no process in it.
-    site.node.sh(&["umount", "/run/netns/a"]);
+    unmount(&site);
     site.node.sh(&["rm", "/run/netns/a"]);
     let (verdict, evidence) = site.verdict(&address);
     assert_eq!(verdict, "dead", "{evidence}");
@@ -156,7 +156,7 @@ fn the_same_without_a_record_is_listed_and_left() {
     }
     let address = site.add(&pod, Records::Lost, 8080);
     site.age(&address);
-    site.node.sh(&["umount", "/run/netns/a"]);
+    unmount(&site);
     let (verdict, evidence) = site.verdict(&address);
     assert!(verdict == "unknown" && evidence.contains("on the node is there"), "{verdict}: {evidence}");
     let before = site.state();
@@ -205,4 +205,9 @@ fn set_mark(path: &std::path::Path, mark: &str) {
     let done =
         unsafe { nix::libc::setxattr(c_path(path).as_ptr(), MARK.as_ptr(), mark.as_ptr().cast(), mark.len(), 0) };
     assert_eq!(done, 0, "cannot mark {}", path.display());
+}
+
+/// Lazily: another test's podlink may be reading the namespace by this path, which keeps the mount busy.
+fn unmount(site: &Site) {
+    site.node.sh(&["umount", "-l", "/run/netns/a"]);
 }

@@ -35,8 +35,7 @@ pub fn bridge_in_one(used: Node1st) -> Scene {
     let make = |node: &Node| {
         let dir = node.dir().join("suite");
         podlink_tests::files::make_dir(&dir);
-        let program = BinDir::ours().plugin("podlink");
-        std::fs::copy(program, dir.join("bridge")).unwrap_or_else(|e| panic!("copying podlink: {e}"));
+        podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("bridge"));
         std::fs::hard_link(dir.join("bridge"), dir.join("host-local")).unwrap_or_else(|e| panic!("linking: {e}"));
         BinDir::at(dir)
     };

@@ -78,7 +78,7 @@ fn beneath_bridge_in_one_process_and_in_two() {
 fn suite(node: &Node) -> BinDir {
     let dir = node.dir().join("suite");
     std::fs::create_dir(&dir).unwrap();
-    std::fs::copy(BinDir::ours().plugin("podlink"), dir.join("bridge")).unwrap();
+    podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("bridge"));
     std::fs::hard_link(dir.join("bridge"), dir.join("static")).unwrap();
     BinDir::at(dir)
 }
