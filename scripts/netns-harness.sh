@@ -25,6 +25,12 @@ example=10-containerd.conflist
 
 die() { echo "netns-harness: $*" >&2; exit 1; }
 
+install_packages() {
+  local apt=(apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 -o APT::Update::Error-Mode=any)
+  "${apt[@]}" update >/dev/null &&
+    DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null
+}
+
 # need COMMAND PACKAGE ...: installs the packages whose command is missing, or names them.
 need() {
   local packages=()
@@ -35,7 +41,7 @@ need() {
   ((${#packages[@]})) || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing ${packages[*]} ..."
-    apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}" >/dev/null ||
+    retry install_packages "${packages[@]}" ||
       die "apt-get could not install: ${packages[*]}"
   else
     die "please install: ${packages[*]}"

@@ -1,5 +1,8 @@
 # Sourced by the other scripts: Rust, and what it builds for.
 
+# Runs a command that depends on a network up to three times.
+retry() { "$@" || "$@" || "$@"; }
+
 # Debian's own cargo is too old for this workspace, so it is named, not installed.
 need_cargo() {
   [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
@@ -19,7 +22,7 @@ for_musl() {
   [ -z "${CARGO_BUILD_TARGET:-}" ] || return 0
   local musl
   musl=$(uname -m)-unknown-linux-musl
-  if [ -d "$(rustc --print target-libdir --target "$musl")" ] || rustup target add "$musl" >&2; then
+  if [ -d "$(rustc --print target-libdir --target "$musl")" ] || retry rustup target add "$musl" >&2; then
     export CARGO_BUILD_TARGET=$musl
   else
     CARGO_BUILD_TARGET=$(rustc -vV | sed -n 's/^host: //p')

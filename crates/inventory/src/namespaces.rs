@@ -185,7 +185,7 @@ impl Paths {
         match identity(&path) {
             Ok(identity) => self.found.entry(identity).or_default().push(path),
             // It may end at any moment, and has no namespace when it has.
-            Err(e) if is_gone(&e) => {}
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {}
             Err(_) => self.denied.push(process.to_owned()),
         }
     }
@@ -249,17 +249,8 @@ fn open(path: &Path, id: Identity) -> Result<Option<Namespace>, netlink::Error> 
     match Namespace::open(path) {
         Ok(namespace) => Ok((namespace.identity()? == id).then_some(namespace)),
         Err(netlink::Error::NamespaceGone { .. } | netlink::Error::NotANamespace { .. }) => Ok(None),
-        // A process that ends on the way to its namespace is denied; the next look finds no process.
-        Err(error) => match identity(path) {
-            Ok(now) if now == id => Err(error),
-            Err(e) if !is_gone(&e) => Err(error),
-            _ => Ok(None),
-        },
+        Err(error) => Err(error),
     }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {

@@ -106,13 +106,15 @@ impl Found {
         let has = |path: &Path, wanted: &[&str]| {
             path.extension().is_some_and(|extension| wanted.iter().any(|one| extension == *one))
         };
-        let lists = files.iter().filter(|path| has(path, &["conflist"])).map(|path| NetworkList::from_file(path));
-        let lists: Vec<_> = lists.map(|list| list.map_err(|error| error.to_string())).collect();
-        let single = files.iter().filter(|path| has(path, &["conf", "json"])).map(|path| single(path));
+        let list = |path: &Path| NetworkList::from_file(path).map_err(|error| error.to_string());
+        let lists = files.iter().filter(|path| has(path, &["conflist"])).map(|path| (path, list(path)));
+        let single = files.iter().filter(|path| has(path, &["conf", "json"])).map(|path| (path, single(path)));
         let (mut read, mut failed) = (Vec::new(), Vec::new());
-        for list in lists.into_iter().chain(single) {
+        for (path, list) in lists.chain(single) {
             match list {
                 Ok(list) => read.push(list),
+                // Removed since it was listed, as when it is replaced.
+                Err(_) if path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => {}
                 Err(error) => failed.push(error),
             }
         }

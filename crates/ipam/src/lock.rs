@@ -1,7 +1,7 @@
 //! The lock of a network's directory: `flock(2)` on its `lock` file, shared with the reference.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::mpsc;
@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{major, minor};
 
 use crate::error::{Error, LockHolder};
+
+/// How often the holder of a lock is looked for: it is there, but not in every reading of the locks.
+const LOOKS: usize = 8;
 
 /// Name of the lock file in a network's directory.
 pub(crate) const LOCK: &str = "lock";
@@ -91,9 +94,17 @@ fn is_at(file: &File, path: &Path) -> Result<bool, Error> {
 }
 
 fn holder(device: u64, inode: u64) -> Option<LockHolder> {
-    let pid = find_holder(&fs::read_to_string("/proc/locks").ok()?, device, inode)?;
+    let pid = (0..LOOKS).find_map(|_| find_holder(&locks().ok()?, device, inode))?;
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).ok();
     Some(LockHolder { pid, command: command.map(|name| name.trim().to_owned()) })
+}
+
+/// The text of `/proc/locks`, a page at a time: between two reads the kernel counts its way anew, and passes over a lock when
+/// one before it has been released. The fewer the reads, the better.
+fn locks() -> io::Result<String> {
+    let mut text = String::with_capacity(1 << 16);
+    File::open("/proc/locks")?.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Finds the holder in the text of `/proc/locks` (proc_locks(5)): `1: FLOCK ADVISORY WRITE <pid> <major>:<minor>:<inode>

@@ -163,7 +163,8 @@ fn collect(nft: &mut Nft, transaction: &mut Transaction, goes: impl Fn(&str) -> 
         return Ok(());
     }
     for (map, key, _) in MAPS {
-        for found in nft.elements(&TABLE, map)? {
+        // It may be removed in this moment.
+        for found in nft.elements(&TABLE, map).map(Some).or_else(none_if_missing)?.unwrap_or_default() {
             if found.owner.as_deref().is_some_and(&goes)
                 && let Some(key) = Key::from_bytes(&[key], &found.key)
             {

@@ -35,12 +35,14 @@ impl Namespace {
     /// [`Error::Io`] where it cannot be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Namespace, Error> {
         let path = path.as_ref();
-        let file = OpenOptions::new()
-            .read(true)
-            // The path comes from outside and may be anything: a FIFO must not block us, a terminal not adopt us.
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(path)
-            .map_err(|source| open_error(path, source))?;
+        // The path comes from outside and may be anything: a FIFO must not block us, a terminal not adopt us.
+        let open = || OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+        let file = match open() {
+            // Also what is said of a process that ends on the way to its namespace; the next look finds none.
+            Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => open(),
+            opened => opened,
+        };
+        let file = file.map_err(|source| open_error(path, source))?;
         check_type(path, &file)?;
         Ok(Namespace { file: Arc::new(file), path: path.into() })
     }

@@ -24,7 +24,7 @@ impl NetworkList {
         let mut found = Vec::new();
         for (suffixes, is_list) in [(&[".conflist"][..], true), (&[".conf", ".json"], false)] {
             for path in files.iter().filter(|path| has_suffix(path, suffixes)) {
-                let (bytes, value) = read(path)?;
+                let Some((bytes, value)) = read_listed(path)? else { continue };
                 let its_name = value.get("name").and_then(Value::as_str).unwrap_or_default();
                 if its_name != name {
                     found.push(format!("{its_name:?} ({})", path.display()));
@@ -75,11 +75,24 @@ fn plugins_of(dir: &Path) -> Result<Vec<PluginConf>, Error> {
     let files = files(dir)?.unwrap_or_default();
     let confs = files.iter().filter(|path| has_suffix(path, &[".conf"]));
     let read = |path: &PathBuf| {
-        let (_, value) = read(path)?;
+        let Some((_, value)) = read_listed(path)? else { return Ok(None) };
         let invalid = |reason| Error::InvalidList { origin: path.display().to_string(), reason };
-        PluginConf::from_value(value).map_err(invalid)
+        PluginConf::from_value(value).map_err(invalid).map(Some)
     };
-    confs.map(read).collect()
+    confs.filter_map(|path| read(path).transpose()).collect()
+}
+
+/// As [`read`]; `None` where the file was removed since the directory was listed, as when it is replaced.
+fn read_listed(path: &Path) -> Result<Option<(Vec<u8>, Value)>, Error> {
+    match read(path) {
+        Err(_) if is_gone(path) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Whether there is nothing of that name, not even a link that leads nowhere.
+fn is_gone(path: &Path) -> bool {
+    matches!(path.symlink_metadata(), Err(e) if e.kind() == ErrorKind::NotFound)
 }
 
 fn read(path: &Path) -> Result<(Vec<u8>, Value), Error> {
@@ -98,8 +111,11 @@ fn files(dir: &Path) -> Result<Option<Vec<PathBuf>>, Error> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|e| Error::read(dir, e))?;
-        if !entry.file_type().map_err(|e| Error::read(&entry.path(), e))?.is_dir() {
-            files.push(entry.path());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => {}
+            Ok(_) => files.push(entry.path()),
+            Err(_) if is_gone(&entry.path()) => {}
+            Err(e) => return Err(Error::read(&entry.path(), e)),
         }
     }
     files.sort();

@@ -195,11 +195,13 @@ fn ensure_vlan_interface(host: &Netlink, bridge: &Link, name: &str, vlans: &Vlan
             .with_details("remove the interface of that name, or use another bridge")
     })?;
     // One that the reference made has a port of another name, in the VLAN already.
-    if let Some(port) = host.link(&port_name).explain(&doing)? {
-        port::set_vlans(host, &port, vlans)?;
+    let port = host.link(&port_name).explain(&doing)?;
+    if let Some(port) = &port {
+        port::set_vlans(host, port, vlans)?;
     }
     if !link.up {
         host.change_link(link.index, &LinkChange { up: Some(true), ..LinkChange::default() }).explain(&doing)?;
+        port.map_or(Ok(()), |port| port::wait_until_up(host, &port).map(drop))?;
     }
     Ok(link)
 }

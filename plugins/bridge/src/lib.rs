@@ -83,16 +83,17 @@ impl Plugin for Bridge {
         } else if !config.disable_container_interface {
             pod.switch_on(&port.pod)?;
         }
-        if !config.disable_container_interface {
-            call.step("wait until the port forwards", || {
-                port::wait_until_forwarding(&host, &port.host, &bridge)?;
-                pod.wait_until_up(&port.pod)
+        // Read anew: a bridge that somebody else made takes on the MAC and the MTU of its ports.
+        let bridge = if config.disable_container_interface {
+            host.link(bridge.index).explain(&bridge.name)?.unwrap_or(bridge)
+        } else {
+            let bridge = call.step("wait until the port forwards", || {
+                pod.wait_until_up(&port.pod)?;
+                port::wait_until_forwarding(&host, &port.host, &bridge)
             })?;
             call.step("announce the addresses", || pod.announce(&port.pod, port.pod_mac));
-        }
-
-        // One that somebody else made takes on the MAC and the MTU of its ports.
-        let bridge = host.link(bridge.index).explain(&bridge.name)?.unwrap_or(bridge);
+            bridge
+        };
         result.interfaces = vec![
             pod::interface(&bridge, bridge.mac, ""),
             pod::interface(&port.host, port.host.mac, ""),

@@ -48,19 +48,23 @@ pub fn set_vlans(host: &Netlink, port: &Link, vlans: &Vlans) -> Result<(), Error
 }
 
 /// Waits until the bridge passes the pod's frames, and until what the node sends by the bridge passes: it starts to run with its
-/// first port that forwards, and drops that before.
+/// first port that forwards, and drops that before. Returns the bridge as it is then.
 ///
 /// # Errors
 /// Code 11 when the kernel does not say so in time.
-pub fn wait_until_forwarding(host: &Netlink, port: &Link, bridge: &Link) -> Result<(), Error> {
-    let now = host.wait_port_up(port.index, UP_DEADLINE).explain(format_args!("bridge port {}", port.name))?;
-    let forwards = now.port.is_some_and(|port| port.state == PortState::Forwarding);
-    if forwards && bridge.oper_state != OperState::Up {
-        let runs = |bridge: &Link| bridge.oper_state != OperState::Down;
-        let waited = host.wait_link(bridge.index, "the bridge to run", UP_DEADLINE, runs);
-        waited.explain(format_args!("bridge {}", bridge.name))?;
-    }
-    Ok(())
+pub fn wait_until_forwarding(host: &Netlink, port: &Link, bridge: &Link) -> Result<Link, Error> {
+    let forwards = wait_until_up(host, port)?.port.is_some_and(|port| port.state == PortState::Forwarding);
+    let runs = |bridge: &Link| !forwards || bridge.oper_state != OperState::Down;
+    let waited = host.wait_link(bridge.index, "the bridge to run", UP_DEADLINE, runs);
+    waited.explain(format_args!("bridge {}", bridge.name))
+}
+
+/// Waits until the bridge has switched the port on.
+///
+/// # Errors
+/// Code 11 when the kernel does not say so in time.
+pub fn wait_until_up(host: &Netlink, port: &Link) -> Result<Link, Error> {
+    host.wait_port_up(port.index, UP_DEADLINE).explain(format_args!("bridge port {}", port.name))
 }
 
 /// Removes the attachment's pair where it is not one of ours. Without a result, what tells one of this network is that its end on

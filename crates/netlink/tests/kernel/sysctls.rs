@@ -9,6 +9,10 @@ fn a_setting_is_the_namespaces_own_and_written_once() {
     let pair = pair();
     wired(&pair);
     let arp_notify = || Sysctl::ipv4("eth0", "arp_notify").unwrap();
+    let forward = || Sysctl::net("ipv4/ip_forward").unwrap();
+    // A new namespace may start with the machine's own settings.
+    pair.node.run(|| forward().set("0").unwrap()).unwrap();
+    pair.pod.run(|| (forward().set("0").unwrap(), arp_notify().set("0").unwrap())).unwrap();
     assert_eq!(pair.pod.run(|| arp_notify().read().unwrap()).unwrap().as_deref(), Some("0"));
     assert_eq!(pair.pod.run(|| arp_notify().set("1").unwrap()).unwrap(), Setting::Written);
     assert_eq!(pair.pod.run(|| arp_notify().set("1").unwrap()).unwrap(), Setting::AlreadySet);
@@ -16,7 +20,6 @@ fn a_setting_is_the_namespaces_own_and_written_once() {
     // The node has no eth0.
     assert_eq!(pair.node.run(|| arp_notify().set("1").unwrap()).unwrap(), Setting::Missing);
 
-    let forward = || Sysctl::net("ipv4/ip_forward").unwrap();
     assert_eq!(pair.pod.run(|| forward().set("1").unwrap()).unwrap(), Setting::Written);
     assert_eq!(pair.node.run(|| forward().read().unwrap()).unwrap().as_deref(), Some("0"));
 

@@ -1,5 +1,7 @@
 //! Reading what is there.
 
+use std::collections::HashSet;
+
 use nix::libc;
 
 use super::{ATTEMPTS, Ack, DONE, Nft, objected};
@@ -91,13 +93,7 @@ impl Nft {
                 before = after;
             }
         }
-        let refusal = Refusal {
-            operation: (query.operation)(),
-            index: None,
-            errno: libc::EINTR,
-            detail: Some(format!("the rules changed during each of {ATTEMPTS} attempts to read them")),
-        };
-        Err(Error::refused(refusal, Missing::Unknown))
+        Err(never_still(query))
     }
 
     fn ask_once<T>(
@@ -276,8 +272,16 @@ impl Nft {
             out.string(attr::ELEM_LIST_TABLE, &table.name);
             out.string(attr::ELEM_LIST_SET, set);
         };
-        let parts = self.ask(&query, &body, &|message| Some(read_elements(message)))?;
-        Ok(parts.into_iter().flatten().collect())
+        for _ in 0..ATTEMPTS {
+            let parts = self.ask(&query, &body, &|message| Some(read_elements(message)))?;
+            let found = parts.into_iter().flatten().collect::<Vec<_>>();
+            // A hash that grows between two parts of the answer moves its elements: one comes twice and another not at all,
+            // and nothing else tells.
+            if !any_twice(&found) {
+                return Ok(found);
+            }
+        }
+        Err(never_still(&query))
     }
 }
 
@@ -354,6 +358,21 @@ fn read_rule(attributes: Attributes<'_>, table: &Table) -> Option<RuleInfo> {
         comment: comment(attributes, attr::RULE_USERDATA, crate::UDATA_COMMENT),
         exprs: exprs.map(|list| list.nested().map(|entry| expr::decode(entry.nested())).collect()).unwrap_or_default(),
     })
+}
+
+fn never_still(query: &Query<'_>) -> Error {
+    let refusal = Refusal {
+        operation: (query.operation)(),
+        index: None,
+        errno: libc::EINTR,
+        detail: Some(format!("the rules changed during each of {ATTEMPTS} attempts to read them")),
+    };
+    Error::refused(refusal, Missing::Unknown)
+}
+
+fn any_twice(elements: &[ElementInfo]) -> bool {
+    let mut seen = HashSet::with_capacity(elements.len());
+    !elements.iter().all(|element| seen.insert((&element.key, &element.to, element.interval_end)))
 }
 
 fn read_elements(message: &Message<'_>) -> Vec<ElementInfo> {
