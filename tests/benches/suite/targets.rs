@@ -47,6 +47,12 @@ pub fn targets(all: &[Target], rows: &Rows) -> Vec<Verdict> {
     all.iter().filter_map(|of| of.verdict(of.target?, rows)).collect()
 }
 
+/// The rows that have a limit and were not measured.
+pub fn unmeasured<'a>(all: &'a [Target], rows: &Rows) -> Vec<&'a str> {
+    let unmeasured = |of: &&Target| of.limit.is_some_and(|limit| of.verdict(limit, rows).is_none());
+    all.iter().filter(unmeasured).map(|of| of.row.as_str()).collect()
+}
+
 /// What was measured of the limits.
 pub fn limits(all: &[Target], rows: &Rows) -> Vec<Verdict> {
     all.iter().filter_map(|of| of.verdict(of.limit?, rows)).collect()
