@@ -74,14 +74,9 @@ fn of_nf_tables(nft: &mut Nft, counts: &mut Counts) -> Result<(), nft::Error> {
             }
         };
         for set in nft.sets(&table)?.into_iter().filter(|set| !set.anonymous) {
-            match nft.elements(&table, &set.name) {
-                Ok(elements) => elements.iter().for_each(|element| {
-                    let port = Some(element).filter(|_| plugin == "portmap");
-                    count(element.owner.as_deref(), port.and_then(|one| HostPort::of_element(&set.name, one)));
-                }),
-                // It was removed meanwhile.
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+            for element in nft.elements_if_there(&table, &set.name)? {
+                let port = Some(&element).filter(|_| plugin == "portmap");
+                count(element.owner.as_deref(), port.and_then(|one| HostPort::of_element(&set.name, one)));
             }
         }
         nft.table_rules(&table)?.iter().for_each(|rule| count(rule.comment.as_deref(), None));

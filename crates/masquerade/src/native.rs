@@ -163,8 +163,7 @@ fn collect(nft: &mut Nft, transaction: &mut Transaction, goes: impl Fn(&str) -> 
         return Ok(());
     }
     for (map, key, _) in MAPS {
-        // It may be removed in this moment.
-        for found in nft.elements(&TABLE, map).map(Some).or_else(none_if_missing)?.unwrap_or_default() {
+        for found in nft.elements_if_there(&TABLE, map)? {
             if found.owner.as_deref().is_some_and(&goes)
                 && let Some(key) = Key::from_bytes(&[key], &found.key)
             {

@@ -153,8 +153,8 @@ impl Native {
     }
 
     fn records(&mut self, set: &'static OwnedSet) -> Result<Vec<Record>, Error> {
-        let elements = match self.nft.elements(&set.table, set.name) {
-            Err(e) if e.is_not_found() || e.is_unsupported() => Vec::new(),
+        let elements = match self.nft.elements_if_there(&set.table, set.name) {
+            Err(e) if e.is_unsupported() => Vec::new(),
             other => other?,
         };
         Ok(elements.iter().filter_map(|element| record(set, element)).collect())

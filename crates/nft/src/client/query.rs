@@ -283,6 +283,11 @@ impl Nft {
         }
         Err(never_still(&query))
     }
+
+    /// The same, but none where the set or its table is not there, or is removed in this moment.
+    pub fn elements_if_there(&mut self, table: &Table, set: &str) -> Result<Vec<ElementInfo>, Error> {
+        self.elements(table, set).or_else(|error| if error.is_not_found() { Ok(Vec::new()) } else { Err(error) })
+    }
 }
 
 /// `NFNL_SUBSYS_NFTABLES << 8`.

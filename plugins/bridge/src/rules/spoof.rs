@@ -10,8 +10,7 @@
 
 use netlink::MacAddr;
 use nft::{
-    Chain, ChainType, Element, ElementInfo, Error, Family, FieldType, Hook, Key, Nft, Rule, Selector, Set, Table,
-    Transaction,
+    Chain, ChainType, Element, Error, Family, FieldType, Hook, Key, Nft, Rule, Selector, Set, Table, Transaction,
 };
 use nft::{Value, priority};
 use pod::{Owner, drift};
@@ -99,20 +98,15 @@ pub fn retain(nft: &mut Nft, keep: impl Fn(&Owner) -> bool) -> Result<(), Error>
     if !nft.has_table(&TABLE)? {
         return Ok(());
     }
-    let owned = elements(nft, PORTS)?.into_iter().filter_map(|found| found.owner);
+    let owned = nft.elements_if_there(&TABLE, PORTS)?.into_iter().filter_map(|found| found.owner);
     let gone = owned.filter_map(|alias| Owner::from_alias(&alias)).filter(|owner| !keep(owner));
     let gone: Vec<String> = gone.map(|owner| owner.host_name()).collect();
     if gone.is_empty() { Ok(()) } else { remove_ports(nft, &gone) }
 }
 
-/// Those of a set that may be removed in this moment.
-fn elements(nft: &mut Nft, set: &str) -> Result<Vec<ElementInfo>, Error> {
-    nft.elements(&TABLE, set).or_else(|error| if error.is_not_found() { Ok(Vec::new()) } else { Err(error) })
-}
-
 fn remove_ports(nft: &mut Nft, ports: &[String]) -> Result<(), Error> {
     let mut transaction = Transaction::new();
-    for found in elements(nft, ALLOWED)? {
+    for found in nft.elements_if_there(&TABLE, ALLOWED)? {
         let key = Key::from_bytes(&ALLOWED_KEY, &found.key);
         let is_of_port = |key: &Key| matches!(key.0.first(), Some(Value::IfName(name)) if ports.contains(name));
         if let Some(key) = key.filter(is_of_port) {

@@ -49,8 +49,7 @@ fn structure(nft: &mut Nft, wanted: &Wanted) -> Result<(), Error> {
     for gate in wanted.gates() {
         for (set, elements) in gate.sets {
             let what = format!("{TABLE} {}", set.name);
-            let found = nft.elements(&TABLE, &set.name);
-            let found = found.or_else(|e| if e.is_not_found() { Ok(Vec::new()) } else { Err(kernel(e)) })?;
+            let found = nft.elements_if_there(&TABLE, &set.name).map_err(kernel)?;
             let mut found: Vec<_> = found.into_iter().map(|element| (element.key, element.interval_end)).collect();
             found.sort();
             if found != gates::listed(&elements) {

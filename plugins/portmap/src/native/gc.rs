@@ -23,9 +23,9 @@ pub fn gc(nft: &mut Nft, network: &str, valid: &[Attachment]) -> Result<Vec<Reco
     let mut dead: BTreeMap<String, Vec<Record>> = BTreeMap::new();
     let mut loose = Vec::new();
     for set in layout::sets() {
-        let elements = match nft.elements(&TABLE, &set.name) {
+        let elements = match nft.elements_if_there(&TABLE, &set.name) {
             Ok(elements) => elements,
-            Err(Error::NotFound { .. } | Error::Unsupported { .. }) => continue,
+            Err(Error::Unsupported { .. }) => continue,
             Err(error) => return Err(error),
         };
         for element in elements.into_iter().filter(is_dead) {
