@@ -6,7 +6,7 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `network.rs` | which networks there are, and where their addresses are |
-//! | `namespaces.rs` | what all network namespaces have: addresses, far ends of veth pairs |
+//! | `namespaces.rs`, `namespaces/paths.rs` | what all network namespaces have: addresses, far ends of veth pairs; where they are |
 //! | `links.rs`, `rules.rs` | interfaces and rules on the node, and whose they are |
 //! | `host_port.rs` | which ports of the node lead to a pod |
 //! | `interfaces.rs` | the node's interfaces with addresses and far ends, for a picture |
