@@ -141,9 +141,7 @@ impl Pod {
     /// # Errors
     /// Code 11 when the kernel does not say so in time.
     pub fn wait_until_up(&self, link: &Link) -> Result<(), Error> {
-        wait_until_operational(&self.netlink, link)
-            .explain(format_args!("interface {} in the pod", link.name))
-            .map(drop)
+        wait_until_operational(&self.netlink, link).explain(format_args!("interface {} in the pod", link.name))
     }
 
     /// Tells the neighbours who has the addresses now: one of them may have had another pod's MAC a moment ago.
@@ -191,18 +189,18 @@ impl Pod {
     }
 }
 
-/// Waits until the kernel has an interface of the node operational, and returns it as it is then. Before, what the node sends by
-/// it is dropped: of a pair, the end that was on first gets its queue by a work queue, once the other end is on.
+/// Waits until the kernel has an interface of the node operational. Before, what the node sends by it is dropped: of a pair,
+/// the end that was on first gets its queue by a work queue, once the other end is on.
 ///
 /// # Errors
 /// Code 11 when the kernel does not say so in time.
-pub fn wait_until_up(node: &Netlink, link: &Link) -> Result<Link, Error> {
+pub fn wait_until_up(node: &Netlink, link: &Link) -> Result<(), Error> {
     wait_until_operational(node, link).explain(format_args!("interface {} on the node", link.name))
 }
 
-fn wait_until_operational(netlink: &Netlink, link: &Link) -> Result<Link, netlink::Error> {
+fn wait_until_operational(netlink: &Netlink, link: &Link) -> Result<(), netlink::Error> {
     let is_up = |link: &Link| link.oper_state == OperState::Up;
-    netlink.wait_link(link.index, "the interface to be operational", SETTLE_DEADLINE, is_up)
+    netlink.wait_link(link.index, "the interface to be operational", SETTLE_DEADLINE, is_up).map(drop)
 }
 
 /// Waits until the kernel answers to the IPv6 addresses that `link` has just been given, a moment after it has them. The first
