@@ -46,6 +46,18 @@ impl BinDir {
         Self::at(dir)
     }
 
+    /// A directory of `node` in which our one program has these names, which are one file.
+    pub fn of_one_program(node: &Node, names: &[&str]) -> Self {
+        let dir = node.dir().join("suite");
+        crate::files::make_dir(&dir);
+        let [first, others @ ..] = names else { panic!("a program without a name") };
+        crate::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join(first));
+        for name in others {
+            std::fs::hard_link(dir.join(first), dir.join(name)).unwrap_or_else(|e| panic!("linking {name}: {e}"));
+        }
+        Self::at(dir)
+    }
+
     fn from_env_or(variable: &str, default: impl FnOnce() -> PathBuf) -> Self {
         let path = std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(default);
         let path =

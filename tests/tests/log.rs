@@ -24,11 +24,7 @@ fn steps(line: &Value) -> Vec<&str> {
 
 /// A directory of the node with the one program under two names.
 fn one_program(node: &Node) -> BinDir {
-    let dir = node.dir().join("suite");
-    std::fs::create_dir(&dir).unwrap();
-    podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("bridge"));
-    std::fs::hard_link(dir.join("bridge"), dir.join("host-local")).unwrap();
-    BinDir::at(dir)
+    BinDir::of_one_program(node, &["bridge", "host-local"])
 }
 
 fn log_file(node: &Node) -> PathBuf {

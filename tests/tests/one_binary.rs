@@ -13,11 +13,7 @@ const NAMES: [&str; 7] = ["bandwidth", "bridge", "firewall", "host-local", "loop
 
 /// A directory on the node with hard links to a copy of the program.
 fn suite(node: &Node) -> BinDir {
-    let dir = node.dir().join("suite");
-    std::fs::create_dir(&dir).unwrap();
-    podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("podlink"));
-    NAMES.iter().for_each(|name| std::fs::hard_link(dir.join("podlink"), dir.join(name)).unwrap());
-    BinDir::at(dir)
+    BinDir::of_one_program(node, &NAMES)
 }
 
 fn config(version: &str) -> Value {

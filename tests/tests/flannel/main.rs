@@ -38,11 +38,5 @@ fn kept(node: &Node) -> Vec<String> {
 
 /// A directory on the node in which every plugin is a name of one file.
 fn suite(node: &Node) -> BinDir {
-    let dir = node.dir().join("suite");
-    std::fs::create_dir(&dir).unwrap();
-    podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("flannel"));
-    ["bridge", "ptp", "host-local"]
-        .iter()
-        .for_each(|name| std::fs::hard_link(dir.join("flannel"), dir.join(name)).unwrap());
-    BinDir::at(dir)
+    BinDir::of_one_program(node, &["flannel", "bridge", "ptp", "host-local"])
 }

@@ -32,13 +32,7 @@ pub fn bridge_iptables(used: Node1st) -> Scene {
 
 /// The program that is bridge and host-local at once.
 pub fn bridge_in_one(used: Node1st) -> Scene {
-    let make = |node: &Node| {
-        let dir = node.dir().join("suite");
-        podlink_tests::files::make_dir(&dir);
-        podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("bridge"));
-        std::fs::hard_link(dir.join("bridge"), dir.join("host-local")).unwrap_or_else(|e| panic!("linking: {e}"));
-        BinDir::at(dir)
-    };
+    let make = |node: &Node| BinDir::of_one_program(node, &["bridge", "host-local"]);
     begin(make, bridge_config("nftables"), Kind::Interface, None, used)
 }
 

@@ -76,11 +76,7 @@ fn beneath_bridge_in_one_process_and_in_two() {
 
 /// A directory on the node in which both are names of one file.
 fn suite(node: &Node) -> BinDir {
-    let dir = node.dir().join("suite");
-    std::fs::create_dir(&dir).unwrap();
-    podlink_tests::files::copy_program(&BinDir::ours().plugin("podlink"), &dir.join("bridge"));
-    std::fs::hard_link(dir.join("bridge"), dir.join("static")).unwrap();
-    BinDir::at(dir)
+    BinDir::of_one_program(node, &["bridge", "static"])
 }
 
 #[test]
